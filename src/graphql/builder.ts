@@ -1,6 +1,7 @@
 import SchemaBuilder from '@pothos/core';
 import RelayPlugin from '@pothos/plugin-relay';
 import type { RequestContext } from '../auth/context.ts';
+import type { Json } from '../kernel/json.ts';
 import { decodeId, encodeId } from './ids.ts';
 
 interface BuilderTypes {
@@ -12,7 +13,7 @@ interface BuilderTypes {
     ID: { Input: string; Output: string };
     DateTime: { Input: string; Output: string };
     UUID: { Input: string; Output: string };
-    JSON: { Input: unknown; Output: unknown };
+    JSON: { Input: Json; Output: unknown };
     GitObjectID: { Input: string; Output: string };
     Cursor: { Input: string; Output: string };
     BigInt: { Input: string; Output: string | number };

@@ -73,9 +73,7 @@ export function addMutation<Input, Shape extends object>(options: {
   description: string;
   /** Left out for a mutation without an input. */
   input?: InputObjectRef<SchemaTypes, Input>;
-  fields: (
-    t: PothosSchemaTypes.ObjectFieldBuilder<SchemaTypes, Refused<Shape>>,
-  ) => ObjectFieldsShape<SchemaTypes, Refused<Shape>>;
+  fields: ObjectFieldsShape<SchemaTypes, Refused<Shape>>;
   resolve: (input: Input, context: RequestContext) => Promise<Outcome<Shape>>;
 }): void {
   const payloadName = `${options.name[0]?.toUpperCase()}${options.name.slice(1)}Payload`;

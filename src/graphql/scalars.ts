@@ -1,4 +1,5 @@
 import { RequestError } from '../kernel/errors.ts';
+import type { Json } from '../kernel/json.ts';
 import { builder } from './builder.ts';
 import { isUuid } from './ids.ts';
 
@@ -40,7 +41,7 @@ builder.scalarType('UUID', {
 
 builder.scalarType('JSON', {
   description: 'Any JSON value. Where a field stores an object, anything else is refused with a user error.',
-  parseValue: (value) => value,
+  parseValue: (value) => value as Json,
 });
 
 builder.scalarType('GitObjectID', {

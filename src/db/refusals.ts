@@ -1,0 +1,76 @@
+import pg from 'pg';
+import { Refusal, type RefusalCode, refusalCodes } from '../kernel/errors.ts';
+import { RequestError } from '../kernel/errors.ts';
+
+/** What the violation of a named constraint means to the caller. */
+export interface ConstraintMeaning {
+  code: RefusalCode;
+  message: string;
+  /** The field of the mutation's input that is to blame. */
+  field?: string;
+}
+
+const sqlstate = {
+  uniqueViolation: '23505',
+  checkViolation: '23514',
+  notNullViolation: '23502',
+  foreignKeyViolation: '23503',
+  untranslatableCharacter: '22P05',
+  characterNotInRepertoire: '22021',
+  numericOutOfRange: '22003',
+  queryCanceled: '57014',
+} as const;
+
+/**
+ * Turns what the database refused into what the caller can mend, by code and constraint, never by prose:
+ * - DETAIL beginning with a refusal's code (raised by `registry.refuse`), followed by facts as JSON;
+ * - a constraint that `meanings` explains.
+ * @returns a `Refusal`, a `RequestError` for a statement that ran too long, or the error itself: a defect
+ */
+export function asRefusal(error: unknown, meanings: Readonly<Record<string, ConstraintMeaning>> = {}): unknown {
+  if (!(error instanceof pg.DatabaseError)) return error;
+  return (
+    raisedRefusal(error) ?? explainedViolation(error, meanings) ?? badText(error) ?? tooLong(error) ?? error
+  );
+}
+
+function raisedRefusal(error: pg.DatabaseError): Refusal | null {
+  const match = /^([A-Z_]+)(?: (\{.*\}))?$/s.exec(error.detail ?? '');
+  const code = refusalCodes.find((known) => known === match?.[1]);
+  if (code === undefined) return null;
+  const facts = match?.[2];
+  return new Refusal(code, error.message, {
+    details: facts === undefined ? undefined : (JSON.parse(facts) as Record<string, unknown>),
+    cause: error,
+  });
+}
+
+function explainedViolation(
+  error: pg.DatabaseError,
+  meanings: Readonly<Record<string, ConstraintMeaning>>,
+): Refusal | null {
+  const meaning = meanings[error.constraint ?? ''];
+  if (meaning === undefined) return null;
+  const path = meaning.field === undefined ? [] : ['input', meaning.field];
+  return new Refusal(meaning.code, meaning.message, { path, cause: error });
+}
+
+function badText(error: pg.DatabaseError): Refusal | null {
+  switch (error.code) {
+    case sqlstate.untranslatableCharacter:
+    case sqlstate.characterNotInRepertoire:
+      return new Refusal('INVALID', 'Text may not contain U+0000: the database cannot store it.', { cause: error });
+    case sqlstate.numericOutOfRange:
+      return new Refusal('INVALID', 'A number is larger than can be stored.', { cause: error });
+    default:
+      return null;
+  }
+}
+
+function tooLong(error: pg.DatabaseError): RequestError | null {
+  return error.code === sqlstate.queryCanceled
+    ? new RequestError('LIMIT_EXCEEDED', 'A statement took longer than is allowed: ask for less at once.', {
+        cause: error,
+      })
+    : null;
+}

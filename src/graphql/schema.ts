@@ -1,0 +1,44 @@
+import { defaultFieldResolver, type GraphQLSchema } from 'graphql';
+import './scalars.ts';
+import '../auth/graphql.ts';
+import '../registry/host/graphql.ts';
+import '../registry/worktree-type/graphql.ts';
+import '../registry/project/graphql.ts';
+import '../registry/project/mutations.ts';
+import '../registry/worktree/graphql.ts';
+import '../registry/worktree/queries.ts';
+import '../registry/worktree/mutations.ts';
+import '../registry/worktree/subscriptions.ts';
+import '../registry/claim/graphql.ts';
+import '../registry/activity/graphql.ts';
+import '../registry/maintenance/graphql.ts';
+import { type RequestContext, requireScope } from '../auth/context.ts';
+import { operations } from '../auth/operations.ts';
+import type { Scope } from '../auth/scopes.ts';
+import { builder } from './builder.ts';
+
+/** The whole API. Each import above adds an entity; a new one is added here and nowhere else. */
+export const schema: GraphQLSchema = guarded(builder.toSchema({ sortSchema: true }));
+
+/**
+ * Puts each root field behind the scope that the table of operations names, before its resolver runs. A field that is
+ * not in the table is a defect that shows at start, not a hole.
+ */
+function guarded(unguarded: GraphQLSchema): GraphQLSchema {
+  for (const root of [unguarded.getQueryType(), unguarded.getMutationType(), unguarded.getSubscriptionType()]) {
+    if (root == null) continue;
+    const scopes = operations[root.name as keyof typeof operations] as Readonly<Record<string, Scope | null>>;
+    for (const field of Object.values(root.getFields())) {
+      const scope = scopes[field.name];
+      if (scope === undefined) throw new Error(`${root.name}.${field.name} has no scope in the table of operations`);
+      if (scope === null) continue;
+      const way = field.subscribe === undefined ? 'resolve' : 'subscribe';
+      const inner = field[way] ?? defaultFieldResolver;
+      field[way] = (source, args, context: RequestContext, info) => {
+        requireScope(context.viewer, scope);
+        return inner(source, args, context, info);
+      };
+    }
+  }
+  return unguarded;
+}

@@ -1,0 +1,10 @@
+/** A machine that has checkouts; `last_seen_at` is when it last reported. */
+export interface HostRow {
+  id: string;
+  name: string;
+  platform: string | null;
+  labels: unknown;
+  last_seen_at: string | null;
+}
+
+export const hostColumns = ['id', 'name', 'platform', 'labels', 'last_seen_at'] as const satisfies readonly (keyof HostRow)[];
