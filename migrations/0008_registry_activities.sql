@@ -1,7 +1,7 @@
 -- Why: what agents did, as functions that psql users and the gateway share.
 -- Locks: nothing but the new objects; the partitions are made while the table is empty.
 
-create function registry.ensure_activity_partitions(p_months_back int default 0, p_months_ahead int default 3) returns int
+create function registry.ensure_activity_partitions(p_months_back int default 0, p_months_ahead int default 1) returns int
 language plpgsql security definer
 set search_path = ''
 as $$
@@ -37,7 +37,7 @@ $$;
 comment on function registry.ensure_activity_partitions is 'Makes the monthly partitions around now that are missing; returns how many.';
 revoke execute on function registry.ensure_activity_partitions from public;
 
-select registry.ensure_activity_partitions(3, 3);
+select registry.ensure_activity_partitions();
 
 create function registry.log_activities(p_activities jsonb)
 returns table (index int, id uuid, created_at timestamptz, code text, message text)

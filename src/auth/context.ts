@@ -1,6 +1,6 @@
 import type { Kysely } from 'kysely';
-import type { Database } from '../db/database.ts';
 import type { DB } from '../db/database.generated.ts';
+import type { Database } from '../db/database.ts';
 import { RequestError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Scope } from './scopes.ts';

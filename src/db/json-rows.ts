@@ -7,9 +7,9 @@ import type { DB } from './database.generated.ts';
  * Timestamps arrive as RFC 3339 with +00:00; 64-bit integers must be cast to text by the query.
  */
 export async function jsonRows<Row>(db: Kysely<DB>, query: RawBuilder<unknown>): Promise<Row[]> {
-  const { rows } = await sql<{ rows: Row[] }>`select coalesce(json_agg(row), '[]') as rows from (${query}) as row`.execute(
-    db,
-  );
+  const { rows } = await sql<{
+    rows: Row[];
+  }>`select coalesce(json_agg(row), '[]') as rows from (${query}) as row`.execute(db);
   return rows[0]?.rows ?? [];
 }
 

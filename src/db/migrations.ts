@@ -12,9 +12,7 @@ const fileName = /^(\d{4}_[a-z0-9_]+)\.sql$/;
 /** The names of the migrations in a directory, in the order in which they are applied. */
 export async function listMigrations(directory: string): Promise<string[]> {
   const files = await readdir(directory);
-  return files
-    .flatMap((file) => fileName.exec(file)?.[1] ?? [])
-    .sort();
+  return files.flatMap((file) => fileName.exec(file)?.[1] ?? []).sort();
 }
 
 /** Plain SQL files as Kysely's migrations: forward only, each file in one transaction, its name is the file's. */

@@ -43,7 +43,10 @@ const lockKey = '8390880542029606501';
  * @throws StartupError when the database is newer than this version
  * @throws Error naming file and line when a migration fails; the ones before it stay applied
  */
-export async function migrate(ownerUrl: string, { log, directory = migrationsDirectory }: MigrationOptions): Promise<string[]> {
+export async function migrate(
+  ownerUrl: string,
+  { log, directory = migrationsDirectory }: MigrationOptions,
+): Promise<string[]> {
   // One connection, so that the session that holds the lock is the one that migrates.
   const pool = new pg.Pool({
     connectionString: ownerUrl,
@@ -52,7 +55,8 @@ export async function migrate(ownerUrl: string, { log, directory = migrationsDir
     // A migration may take its time, and its notices ("extension exists, skipping") are not news.
     options: '-c search_path=public -c timezone=UTC -c statement_timeout=0 -c client_min_messages=warning',
   });
-  pool.on('error', (error) => log.warn({ err: error }, 'the connection of the migrations was lost'));
+  // Also emitted when the server goes while the connection is idle; a statement under way fails by itself.
+  pool.on('error', ({ message }) => log.warn(`the connection of the migrations was lost: ${message}`));
   const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) });
   try {
     await pool.query('select pg_advisory_lock($1::bigint)', [lockKey]);

@@ -1,6 +1,5 @@
 import pg from 'pg';
-import { Refusal, type RefusalCode, refusalCodes } from '../kernel/errors.ts';
-import { RequestError } from '../kernel/errors.ts';
+import { Refusal, type RefusalCode, RequestError, refusalCodes } from '../kernel/errors.ts';
 
 /** What the violation of a named constraint means to the caller. */
 export interface ConstraintMeaning {
@@ -29,9 +28,7 @@ const sqlstate = {
  */
 export function asRefusal(error: unknown, meanings: Readonly<Record<string, ConstraintMeaning>> = {}): unknown {
   if (!(error instanceof pg.DatabaseError)) return error;
-  return (
-    raisedRefusal(error) ?? explainedViolation(error, meanings) ?? badText(error) ?? tooLong(error) ?? error
-  );
+  return raisedRefusal(error) ?? explainedViolation(error, meanings) ?? badText(error) ?? tooLong(error) ?? error;
 }
 
 function raisedRefusal(error: pg.DatabaseError): Refusal | null {

@@ -52,7 +52,10 @@ export const builder = new SchemaBuilder<BuilderTypes>({
     endCursorFieldOptions: { description: 'Give it as `after` for the page after; null on an empty page.' },
     cursorFieldOptions: { description: 'Opaque place of this item in its list, for `after` and `before`.' },
     nodeFieldOptions: { description: 'The item itself.', nullable: false },
-    edgesFieldOptions: { description: 'The items of this page with their cursors.', nullable: { list: false, items: false } },
+    edgesFieldOptions: {
+      description: 'The items of this page with their cursors.',
+      nullable: { list: false, items: false },
+    },
     pageInfoFieldOptions: { description: 'Where this page lies in the whole list.' },
     firstArgOptions: { description: 'How many from the start, or after `after`: 1 to 100, 20 by default.' },
     afterArgOptions: { description: 'Only what follows this cursor.' },

@@ -15,7 +15,10 @@ export function loader<Value>(
   missing: NoInfer<Value>,
 ): DataLoader<string, Value> {
   let cache = caches.get(context);
-  if (cache === undefined) caches.set(context, (cache = new Map()));
+  if (cache === undefined) {
+    cache = new Map();
+    caches.set(context, cache);
+  }
   let found = cache.get(name) as DataLoader<string, Value> | undefined;
   if (found === undefined) {
     found = new DataLoader<string, Value>(async (keys) => {
@@ -27,9 +30,9 @@ export function loader<Value>(
   return found;
 }
 
-/** A context with the same caller and no memory: a subscription renews it for every event. */
-export function renewed(context: RequestContext): RequestContext {
-  return { ...context };
+/** Everything is fetched anew from here on: a subscription's context outlives its events, and none may see another's rows. */
+export function forgetLoaded(context: RequestContext): void {
+  caches.delete(context);
 }
 
 export function byKey<Row>(rows: readonly Row[], key: (row: Row) => string): Map<string, Row> {

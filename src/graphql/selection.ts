@@ -1,9 +1,9 @@
 import {
   type FieldNode,
   type FragmentDefinitionNode,
-  getArgumentValues,
   type GraphQLObjectType,
   type GraphQLResolveInfo,
+  getArgumentValues,
   type SelectionNode,
 } from 'graphql';
 
@@ -54,7 +54,8 @@ function childrenOf(
 ): FieldNode[] {
   return selections.flatMap((selection) => {
     if (selection.kind === 'Field') return [selection];
-    const set = selection.kind === 'InlineFragment' ? selection.selectionSet : fragments[selection.name.value]?.selectionSet;
+    const set =
+      selection.kind === 'InlineFragment' ? selection.selectionSet : fragments[selection.name.value]?.selectionSet;
     return childrenOf(set?.selections ?? [], fragments);
   });
 }

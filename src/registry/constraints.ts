@@ -81,6 +81,14 @@ export const registryConstraints: Readonly<Record<string, ConstraintMeaning>> = 
     field: 'mergeCommit',
     message: 'Expected a commit as 40 or 64 hexadecimal digits.',
   },
-  worktree_claims_agent_id_check: { code: 'INVALID', field: 'agentId', message: 'Expected an agent of 1 to 500 bytes.' },
-  worktree_claims_session_check: { code: 'INVALID', field: 'session', message: 'Expected a session of at most 500 bytes.' },
+  worktree_claims_agent_id_check: {
+    code: 'INVALID',
+    field: 'agentId',
+    message: 'Expected an agent of 1 to 500 bytes.',
+  },
+  worktree_claims_session_check: {
+    code: 'INVALID',
+    field: 'session',
+    message: 'Expected a session of at most 500 bytes.',
+  },
 };

@@ -157,7 +157,10 @@ builder.objectField(Worktree, 'activities', (t) =>
           context,
           `worktree.activities:${JSON.stringify([filter, page])}`,
           async (ids) =>
-            groupedBy(await listActivitiesOfWorktrees(context.db, ids, filter, page), (activity) => activity.worktree_id),
+            groupedBy(
+              await listActivitiesOfWorktrees(context.db, ids, filter, page),
+              (activity) => activity.worktree_id,
+            ),
           [],
         )
           .load(worktree.id)
@@ -216,7 +219,10 @@ const ActivityInput = builder.inputRef<NewActivity>('ActivityInput').implement({
     description: t.string({ required: true, description: 'What, in words; at most 20,000 bytes.' }),
     filePath: t.string({ description: 'The file that it was about, if one.' }),
     metadata: t.field({ type: 'JSON', description: 'Anything else, an object.' }),
-    id: t.field({ type: 'UUID', description: "The client's own id, with `createdAt`: sent again, it is not logged twice." }),
+    id: t.field({
+      type: 'UUID',
+      description: "The client's own id, with `createdAt`: sent again, it is not logged twice.",
+    }),
     createdAt: t.field({
       type: 'DateTime',
       description: 'When it was done, with `id`: within the last 90 days, at most 5 minutes ahead. Else now.',

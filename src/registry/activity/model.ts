@@ -2,7 +2,16 @@ import type { Json } from '../../kernel/json.ts';
 import type { ProjectReference } from '../project/model.ts';
 import type { WorktreeReference } from '../worktree/model.ts';
 
-export const activityTypes = ['created', 'modified', 'deleted', 'committed', 'pushed', 'merged', 'synced', 'other'] as const;
+export const activityTypes = [
+  'created',
+  'modified',
+  'deleted',
+  'committed',
+  'pushed',
+  'merged',
+  'synced',
+  'other',
+] as const;
 export type ActivityType = (typeof activityTypes)[number];
 
 /** Something that an agent did; append-only. */

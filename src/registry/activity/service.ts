@@ -27,11 +27,15 @@ export async function logActivities(
   context: RequestContext,
   activities: readonly NewActivity[],
 ): Promise<{ id: string | null; refusal: Refusal | null }[]> {
-  const checked = activities.map((activity, index) => prepared(context, activity, ['input', 'activities', String(index)]));
-  const rows = await callRegistry<{ index: number; id: string | null; code: RefusalCode | null; message: string | null }>(
-    context,
-    sql`registry.log_activities(${JSON.stringify(checked.map(({ item }) => item))}::jsonb)`,
+  const checked = activities.map((activity, index) =>
+    prepared(context, activity, ['input', 'activities', String(index)]),
   );
+  const rows = await callRegistry<{
+    index: number;
+    id: string | null;
+    code: RefusalCode | null;
+    message: string | null;
+  }>(context, sql`registry.log_activities(${JSON.stringify(checked.map(({ item }) => item))}::jsonb)`);
   return rows.map((row) => {
     const ours = checked[row.index]?.refusal ?? null;
     if (ours !== null || row.code === null) return { id: ours === null ? row.id : null, refusal: ours };

@@ -20,7 +20,11 @@ const Claim = builder.objectRef<ClaimRow>('Claim').implement({
     }),
     acquiredAt: t.field({ type: 'DateTime', description: 'Since when.', resolve: (claim) => claim.acquired_at }),
     renewedAt: t.field({ type: 'DateTime', description: 'The last heartbeat.', resolve: (claim) => claim.renewed_at }),
-    expiresAt: t.field({ type: 'DateTime', description: 'When it lapses unless renewed.', resolve: (claim) => claim.expires_at }),
+    expiresAt: t.field({
+      type: 'DateTime',
+      description: 'When it lapses unless renewed.',
+      resolve: (claim) => claim.expires_at,
+    }),
   }),
 });
 

@@ -1,7 +1,7 @@
+import type { RequestContext } from '../../auth/context.ts';
 import { builder } from '../../graphql/builder.ts';
 import { readPage, toConnection } from '../../graphql/connection.ts';
 import { byKey, loader } from '../../graphql/loaders.ts';
-import type { RequestContext } from '../../auth/context.ts';
 import type { HostRow } from './model.ts';
 import { hostOrder, listHosts, listHostsById } from './store.ts';
 
@@ -22,7 +22,11 @@ builder.node(Host, {
   loadWithoutCache: (id, context) => hostLoader(context).load(id),
   isTypeOf: (value) => typeof value === 'object' && value !== null && 'last_seen_at' in value && 'labels' in value,
   fields: (t) => ({
-    uuid: t.field({ type: 'UUID', description: 'The key of the row, as SQL users know it.', resolve: (host) => host.id }),
+    uuid: t.field({
+      type: 'UUID',
+      description: 'The key of the row, as SQL users know it.',
+      resolve: (host) => host.id,
+    }),
     name: t.exposeString('name', { description: 'What the host calls itself; unique.' }),
     platform: t.exposeString('platform', { nullable: true, description: 'Its operating system, where known.' }),
     labels: t.field({ type: 'JSON', description: 'Free-form labels, an object.', resolve: (host) => host.labels }),

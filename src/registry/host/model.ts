@@ -7,4 +7,10 @@ export interface HostRow {
   last_seen_at: string | null;
 }
 
-export const hostColumns = ['id', 'name', 'platform', 'labels', 'last_seen_at'] as const satisfies readonly (keyof HostRow)[];
+export const hostColumns = [
+  'id',
+  'name',
+  'platform',
+  'labels',
+  'last_seen_at',
+] as const satisfies readonly (keyof HostRow)[];

@@ -14,7 +14,11 @@ const RegistryStats = builder.objectRef<RegistryStatsRow>('RegistryStats').imple
     totalWorktrees: t.exposeInt('total_worktrees', { description: 'All worktrees.' }),
     activeWorktrees: t.exposeInt('active_worktrees', { description: 'Worktrees that are there.' }),
     inFlightWorktrees: t.exposeInt('in_flight_worktrees', { description: 'Worktrees with work in flight.' }),
-    totalActivities: t.field({ type: 'BigInt', description: 'Activities retained.', resolve: (s) => s.total_activities }),
+    totalActivities: t.field({
+      type: 'BigInt',
+      description: 'Activities retained.',
+      resolve: (s) => s.total_activities,
+    }),
     activitiesLast24h: t.field({
       type: 'BigInt',
       description: 'Activities of the last 24 hours.',

@@ -20,7 +20,9 @@ export async function getRegistryStats(db: Kysely<DB>): Promise<RegistryStatsRow
  * @returns the statements that were run
  */
 export async function vacuumRegistry(ownerPool: Pool): Promise<string[]> {
-  const { rows } = await ownerPool.query<{ statement: string }>('select statement from registry.maintenance_vacuum() as statement');
+  const { rows } = await ownerPool.query<{ statement: string }>(
+    'select statement from registry.maintenance_vacuum() as statement',
+  );
   for (const { statement } of rows) await ownerPool.query(statement);
   return rows.map((row) => row.statement);
 }

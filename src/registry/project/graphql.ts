@@ -1,9 +1,9 @@
 import type { RequestContext } from '../../auth/context.ts';
-import { Principal, principalLoader, ProjectRole } from '../../auth/principal/graphql.ts';
+import { Principal, ProjectRole, principalLoader } from '../../auth/principal/graphql.ts';
 import { builder } from '../../graphql/builder.ts';
 import { readPage, toConnection } from '../../graphql/connection.ts';
 import { byKey, groupedBy, loader } from '../../graphql/loaders.ts';
-import { type ProjectFilter, type ProjectReference, type ProjectRow, projectStatuses } from './model.ts';
+import type { ProjectFilter, ProjectReference, ProjectRow, projectStatuses } from './model.ts';
 import { listMembers } from './service.ts';
 import {
   findProject,
@@ -96,7 +96,11 @@ const ProjectMember = builder.objectRef<MemberRow>('ProjectMember').implement({
         return principal;
       },
     }),
-    role: t.field({ type: ProjectRole, description: 'What it may do in the project.', resolve: (member) => member.role }),
+    role: t.field({
+      type: ProjectRole,
+      description: 'What it may do in the project.',
+      resolve: (member) => member.role,
+    }),
   }),
 });
 
@@ -122,7 +126,10 @@ builder.node(Project, {
       description: '`host/path` of the remote: the same for all its spellings; unique.',
     }),
     defaultBranch: t.exposeString('default_branch', { description: 'The branch that work is counted against.' }),
-    trunkPath: t.exposeString('trunk_path', { nullable: true, description: 'Where the main checkout lies by default.' }),
+    trunkPath: t.exposeString('trunk_path', {
+      nullable: true,
+      description: 'Where the main checkout lies by default.',
+    }),
     urlId: t.exposeString('url_id', { nullable: true, description: 'Its key in public URLs; unique.' }),
     managedBy: t.exposeStringList('managed_by', { description: 'Other systems that manage it as well.' }),
     unclassified: t.exposeBoolean('unclassified', { description: 'Whether it still waits for its parents.' }),
@@ -262,7 +269,8 @@ const ProjectMatch = builder.objectRef<ProjectMatchRow>('ProjectMatch').implemen
 builder.queryField('searchProjects', (t) =>
   t.field({
     type: [ProjectMatch],
-    description: 'Active projects by name, slug, remote and description, best first; forgives typos. Scope registry:read.',
+    description:
+      'Active projects by name, slug, remote and description, best first; forgives typos. Scope registry:read.',
     args: {
       query: t.arg.string({ required: true, description: 'What to look for.' }),
       first: t.arg.int({ defaultValue: 20, description: 'How many at most: 1 to 100.' }),

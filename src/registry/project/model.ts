@@ -1,6 +1,6 @@
-import type { Json } from '../../kernel/json.ts';
 import { isUuid, keyOf } from '../../graphql/ids.ts';
 import { Refusal } from '../../kernel/errors.ts';
+import type { Json } from '../../kernel/json.ts';
 
 /** A project as it is stored; timestamps are RFC 3339 text. */
 export interface ProjectRow {
@@ -26,8 +26,25 @@ export interface ProjectRow {
 }
 
 export const projectColumns = [
-  'id', 'slug', 'name', 'description', 'kinds', 'status', 'remote_origin', 'remote_key', 'default_branch', 'trunk_path',
-  'url_id', 'owner_id', 'managed_by', 'unclassified', 'metadata', 'created_at', 'updated_at', 'deleted_at', 'active',
+  'id',
+  'slug',
+  'name',
+  'description',
+  'kinds',
+  'status',
+  'remote_origin',
+  'remote_key',
+  'default_branch',
+  'trunk_path',
+  'url_id',
+  'owner_id',
+  'managed_by',
+  'unclassified',
+  'metadata',
+  'created_at',
+  'updated_at',
+  'deleted_at',
+  'active',
 ] as const satisfies readonly (keyof ProjectRow)[];
 
 export const projectStatuses = ['draft', 'active', 'published', 'sleeping', 'done', 'archived'] as const;

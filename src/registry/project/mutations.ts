@@ -1,14 +1,14 @@
 import { ProjectRole } from '../../auth/principal/graphql.ts';
 import { builder, type SchemaTypes } from '../../graphql/builder.ts';
 import { addMutation } from '../../graphql/payload.ts';
-import { Project, projectLoader, ProjectRefInput, ProjectStatus } from './graphql.ts';
+import { Project, ProjectRefInput, ProjectStatus, projectLoader } from './graphql.ts';
 import type { ProjectReference, ProjectRow } from './model.ts';
 import {
   classifyProject,
   deactivateProject,
   deleteProject,
-  linkProject,
   type LinkInput,
+  linkProject,
   type ProjectChange,
   type ProjectRegistration,
   registerProject,
@@ -149,7 +149,11 @@ addMutation<LinkInput, ProjectAnswer>({
   resolve: async (input, context) => ({ project: await unlinkProject(context, input) }),
 });
 
-type SetMember = { project: ProjectReference; principal: string; role?: 'owner' | 'editor' | 'viewer' | null | undefined };
+type SetMember = {
+  project: ProjectReference;
+  principal: string;
+  role?: 'owner' | 'editor' | 'viewer' | null | undefined;
+};
 
 addMutation<SetMember, ProjectAnswer>({
   name: 'setProjectMember',

@@ -1,9 +1,9 @@
-import type { Json } from '../../kernel/json.ts';
 import { sql } from 'kysely';
 import type { RequestContext } from '../../auth/context.ts';
+import type { Json } from '../../kernel/json.ts';
 import { callRegistry, callRegistryOnce } from '../call.ts';
 import { type ProjectReference, type ProjectRow, projectColumns, requireKey, toProjectKey } from './model.ts';
-import { type MemberRow, membersOf } from './store.ts';
+import { findProject, type MemberRow, membersOf } from './store.ts';
 
 /** What `registerProject` takes, and a scanner sends along with its worktrees. */
 export interface ProjectRegistration {
@@ -24,6 +24,12 @@ const answeredColumns = sql.join(projectColumns.map((name) => sql.ref(name)));
 
 function resolved(reference: ProjectReference) {
   return sql`registry.resolve_project(${JSON.stringify(toProjectKey(reference))}::jsonb)`;
+}
+
+/** @returns the id of the project that a reference names; null when there is none */
+export async function findProjectId(context: RequestContext, reference: ProjectReference): Promise<string | null> {
+  const project = await findProject(context.db, reference);
+  return project?.id ?? null;
 }
 
 /** @returns the project's id, and whether it is new */
@@ -67,7 +73,9 @@ export function updateProject(context: RequestContext, change: ProjectChange): P
     metadata: change.metadata,
   };
   const patch = Object.fromEntries(
-    Object.entries(columnValues).filter(([name, value]) => value !== undefined && (value !== null || clearable.has(name))),
+    Object.entries(columnValues).filter(
+      ([name, value]) => value !== undefined && (value !== null || clearable.has(name)),
+    ),
   );
   return callRegistryOnce(
     context,

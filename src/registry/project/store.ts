@@ -27,7 +27,10 @@ export async function findProject(db: Kysely<DB>, reference: ProjectReference): 
 }
 
 export function listProjectsById(db: Kysely<DB>, ids: readonly string[]): Promise<ProjectRow[]> {
-  return jsonRows(db, sql`select ${columns('p', projectColumns)} from registry.projects p where p.id = any(${ids}::uuid[])`);
+  return jsonRows(
+    db,
+    sql`select ${columns('p', projectColumns)} from registry.projects p where p.id = any(${ids}::uuid[])`,
+  );
 }
 
 export function listProjects(db: Kysely<DB>, filter: ProjectFilter, page: Page): Promise<ProjectRow[]> {

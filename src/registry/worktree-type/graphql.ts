@@ -20,7 +20,9 @@ export const WorktreeType = builder.objectRef<WorktreeTypeRow>('WorktreeType').i
   fields: (t) => ({
     id: t.exposeInt('id', { description: 'The key of the row.' }),
     name: t.exposeString('name', { description: 'How it is named in arguments: `feat`, `fix`, …' }),
-    branchPrefix: t.exposeString('branch_prefix', { description: 'Branches of this type begin with it; may be empty.' }),
+    branchPrefix: t.exposeString('branch_prefix', {
+      description: 'Branches of this type begin with it; may be empty.',
+    }),
     worktreePrefix: t.exposeString('worktree_prefix', { description: 'Directories of this type begin with it.' }),
     description: t.exposeString('description', { nullable: true, description: 'What it is for, in words.' }),
     color: t.exposeString('color', { description: 'A colour for it, as #RRGGBB.' }),

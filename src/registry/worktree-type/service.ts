@@ -1,6 +1,6 @@
-import type { Json } from '../../kernel/json.ts';
 import { sql } from 'kysely';
 import type { RequestContext } from '../../auth/context.ts';
+import type { Json } from '../../kernel/json.ts';
 import { callRegistryOnce } from '../call.ts';
 import { type WorktreeTypeRow, worktreeTypeColumns } from './model.ts';
 
@@ -27,5 +27,8 @@ export function createWorktreeType(context: RequestContext, input: NewWorktreeTy
 }
 
 export function deleteWorktreeType(context: RequestContext, name: string): Promise<WorktreeTypeRow> {
-  return callRegistryOnce(context, sql`(select ${answeredColumns} from registry.delete_worktree_type(${name})) as type`);
+  return callRegistryOnce(
+    context,
+    sql`(select ${answeredColumns} from registry.delete_worktree_type(${name})) as type`,
+  );
 }

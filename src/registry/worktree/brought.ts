@@ -26,7 +26,8 @@ const bringables: Bringable[] = [
   },
   {
     fields: ['host'],
-    column: () => sql`${jsonObject(sql`select ${columns('h', hostColumns)} from registry.hosts h where h.id = w.host_id`)} as host`,
+    column: () =>
+      sql`${jsonObject(sql`select ${columns('h', hostColumns)} from registry.hosts h where h.id = w.host_id`)} as host`,
   },
   {
     fields: ['type'],

@@ -46,7 +46,9 @@ export const Worktree = builder.objectRef<WorktreeRow>('Worktree');
 const GitState = builder.objectRef<WorktreeRow>('GitState').implement({
   description: 'What git said of a worktree when it was last looked at.',
   fields: (t) => ({
-    hasUncommittedChanges: t.exposeBoolean('has_uncommitted_changes', { description: 'Whether any file is uncommitted.' }),
+    hasUncommittedChanges: t.exposeBoolean('has_uncommitted_changes', {
+      description: 'Whether any file is uncommitted.',
+    }),
     uncommittedFilesCount: t.exposeInt('uncommitted_files_count', { description: 'How many files are uncommitted.' }),
     aheadOfTrunk: t.exposeInt('ahead_of_trunk', { description: 'Commits that the base branch does not have.' }),
     behindTrunk: t.exposeInt('behind_trunk', { description: 'Commits of the base branch that it does not have.' }),
@@ -62,7 +64,10 @@ const GitState = builder.objectRef<WorktreeRow>('GitState').implement({
       description: 'Where it left the base branch; changed files are against this commit.',
       resolve: (w) => w.merge_base,
     }),
-    lastCommitMessage: t.exposeString('last_commit_message', { nullable: true, description: "The last commit's message." }),
+    lastCommitMessage: t.exposeString('last_commit_message', {
+      nullable: true,
+      description: "The last commit's message.",
+    }),
     lastCommitAt: t.field({
       type: 'DateTime',
       nullable: true,
@@ -109,27 +114,33 @@ builder.node(Worktree, {
     host: t.field({
       type: Host,
       description: 'The machine that it lies on.',
-      resolve: (w, _args, context) => w.host ?? hostLoader(context).load(w.host_id).then((host) => present(host, 'a host')),
+      resolve: (w, _args, context) =>
+        w.host ??
+        hostLoader(context)
+          .load(w.host_id)
+          .then((host) => present(host, 'a host')),
     }),
     type: t.field({
       type: WorktreeType,
       description: 'What it is for.',
       resolve: (w, _args, context) =>
-        w.type ?? worktreeTypeLoader(context).load(String(w.type_id)).then((type) => present(type, 'a worktree type')),
+        w.type ??
+        worktreeTypeLoader(context)
+          .load(String(w.type_id))
+          .then((type) => present(type, 'a worktree type')),
     }),
     name: t.exposeString('name', { description: 'Its name; unique in its project on its host.' }),
     branchName: t.exposeString('branch_name', { description: 'The branch checked out; `HEAD` when detached.' }),
     baseBranch: t.string({
       description: "The branch that ahead and behind are counted against: its own, else the project's default branch.",
       resolve: (w, _args, context) =>
-        w.base_branch ??
-        w.project?.default_branch ??
-        projectOf(w, context).then((project) => project.default_branch),
+        w.base_branch ?? w.project?.default_branch ?? projectOf(w, context).then((project) => project.default_branch),
     }),
     path: t.exposeString('path', { description: 'Where it lies on its host.' }),
     repositoryPath: t.exposeString('repository_path', {
       nullable: true,
-      description: "git's common directory: worktrees that share it are of one clone. Null where no scanner reported it.",
+      description:
+        "git's common directory: worktrees that share it are of one clone. Null where no scanner reported it.",
     }),
     agentId: t.exposeString('agent_id', { nullable: true, description: 'The agent that works in it.' }),
     agentState: t.field({ type: AgentState, description: 'What that agent is doing.', resolve: (w) => w.agent_state }),
@@ -140,10 +151,17 @@ builder.node(Worktree, {
       resolve: (w) => w.agent_state_at,
     }),
     status: t.field({ type: WorktreeStatus, description: 'What it needs next.', resolve: (w) => w.status }),
-    inFlight: t.exposeBoolean('in_flight', { description: 'Active, not merged, and uncommitted files or commits ahead.' }),
+    inFlight: t.exposeBoolean('in_flight', {
+      description: 'Active, not merged, and uncommitted files or commits ahead.',
+    }),
     active: t.exposeBoolean('active', { description: 'False once it is gone from its host, merged or deactivated.' }),
     gitState: t.field({ type: GitState, description: 'What git says of it.', resolve: (w) => w }),
-    mergedAt: t.field({ type: 'DateTime', nullable: true, description: 'When its work landed.', resolve: (w) => w.merged_at }),
+    mergedAt: t.field({
+      type: 'DateTime',
+      nullable: true,
+      description: 'When its work landed.',
+      resolve: (w) => w.merged_at,
+    }),
     mergedBy: t.exposeString('merged_by', { nullable: true, description: 'Who landed it.' }),
     mergeCommit: t.field({
       type: 'GitObjectID',

@@ -1,6 +1,6 @@
 import type { Json } from '../../kernel/json.ts';
-import { requireKey, type ProjectReference, type ProjectRow, toProjectKey } from '../project/model.ts';
 import type { HostRow } from '../host/model.ts';
+import { type ProjectReference, type ProjectRow, requireKey, toProjectKey } from '../project/model.ts';
 import type { WorktreeTypeRow } from '../worktree-type/model.ts';
 
 export const worktreeStatuses = ['clean', 'uncommitted', 'ahead', 'behind', 'diverged', 'merged', 'inactive'] as const;

@@ -1,7 +1,7 @@
-import type { Json } from '../../kernel/json.ts';
 import { builder, type SchemaTypes } from '../../graphql/builder.ts';
 import { addMutation, toUserError } from '../../graphql/payload.ts';
-import { Project, projectLoader, ProjectRefInput } from '../project/graphql.ts';
+import type { Json } from '../../kernel/json.ts';
+import { Project, ProjectRefInput, projectLoader } from '../project/graphql.ts';
 import type { ProjectRow } from '../project/model.ts';
 import { AgentState, Worktree, worktreeLoader } from './graphql.ts';
 import type { AgentState as AgentStateName, WorktreeReference, WorktreeRow } from './model.ts';
@@ -10,8 +10,8 @@ import { ReportWorktreesInput, UpdateWorktreeGitStateInput } from './report-inpu
 import {
   deactivateWorktree,
   markWorktreeMerged,
-  registerWorktree,
   type RepositoryReport,
+  registerWorktree,
   reportWorktrees,
   setAgentState,
   updateWorktree,
@@ -79,7 +79,7 @@ addMutation<WorktreeGitStateReport, WorktreeAnswer & { changed: boolean }>({
 addMutation<RepositoryReport, { project: ProjectRow | null; worktrees: (WorktreeRow | null)[] }>({
   name: 'reportWorktrees',
   description:
-    "Stores all worktrees of one repository on one host at once, registering the project, the host and the worktrees as needed. Each refused item has its own user error, with its index in the path. Scope registry:write.",
+    'Stores all worktrees of one repository on one host at once, registering the project, the host and the worktrees as needed. Each refused item has its own user error, with its index in the path. Scope registry:write.',
   input: ReportWorktreesInput,
   fields: (t) => ({
     project: t.field({
@@ -99,9 +99,15 @@ addMutation<RepositoryReport, { project: ProjectRow | null; worktrees: (Worktree
     const { projectId, items } = await reportWorktrees(context, input);
     const [project, worktrees] = await Promise.all([
       projectLoader(context).load(projectId),
-      Promise.all(items.map(({ worktreeId }) => (worktreeId === null ? null : worktreeLoader(context).load(worktreeId)))),
+      Promise.all(
+        items.map(({ worktreeId }) => (worktreeId === null ? null : worktreeLoader(context).load(worktreeId))),
+      ),
     ]);
-    return { project, worktrees, userErrors: items.flatMap(({ refusal }) => (refusal === null ? [] : toUserError(refusal))) };
+    return {
+      project,
+      worktrees,
+      userErrors: items.flatMap(({ refusal }) => (refusal === null ? [] : toUserError(refusal))),
+    };
   },
 });
 

@@ -85,7 +85,11 @@ async function worktreePage(
   const order = worktreeOrders[args.orderBy ?? 'updatedDesc'];
   const page = readPage(args, order);
   const filter = { ...args.filter, ...always };
-  return toConnection(await listWorktrees(context.db, { filter, order, page, brought: broughtToNodes(info) }), page, order);
+  return toConnection(
+    await listWorktrees(context.db, { filter, order, page, brought: broughtToNodes(info) }),
+    page,
+    order,
+  );
 }
 
 builder.queryFields((t) => ({
@@ -181,8 +185,12 @@ const ProjectStats = builder.objectRef<Omit<ProjectStatsRow, 'project_id'>>('Pro
   fields: (t) => ({
     activeWorktrees: t.exposeInt('active_worktrees', { description: 'How many are active.' }),
     inFlightWorktrees: t.exposeInt('in_flight_worktrees', { description: 'How many are in flight.' }),
-    uncommittedWorktrees: t.exposeInt('uncommitted_worktrees', { description: 'How many active ones have uncommitted files.' }),
-    unmergedWorktrees: t.exposeInt('unmerged_worktrees', { description: 'How many active ones are ahead of their base.' }),
+    uncommittedWorktrees: t.exposeInt('uncommitted_worktrees', {
+      description: 'How many active ones have uncommitted files.',
+    }),
+    unmergedWorktrees: t.exposeInt('unmerged_worktrees', {
+      description: 'How many active ones are ahead of their base.',
+    }),
     lastWorktreeActivityAt: t.field({
       type: 'DateTime',
       nullable: true,

@@ -42,7 +42,10 @@ export const UpdateWorktreeGitStateInput = builder
       lastCommitMessage: t.string({ description: "The last commit's message." }),
       lastCommitAt: t.field({ type: 'DateTime', description: 'When the last commit was made.' }),
       branchName: t.string({ description: 'The branch checked out; `HEAD` when detached.' }),
-      changedFiles: t.field({ type: [ChangedFileInput], description: 'All changed files: they replace the stored ones.' }),
+      changedFiles: t.field({
+        type: [ChangedFileInput],
+        description: 'All changed files: they replace the stored ones.',
+      }),
       observedAt: t.field({
         type: 'DateTime',
         description: 'When git was asked; left out, the report always applies. At most 5 minutes ahead of the server.',
@@ -64,26 +67,27 @@ const GitStateInput = builder.inputRef<GitStateReport>('GitStateInput').implemen
     mergeBase: t.field({ type: 'GitObjectID', description: 'Where it left the base branch.' }),
     lastCommitMessage: t.string({ description: "The last commit's message." }),
     lastCommitAt: t.field({ type: 'DateTime', description: 'When the last commit was made.' }),
-    changedFiles: t.field({ type: [ChangedFileInput], description: 'All changed files: they replace the stored ones.' }),
+    changedFiles: t.field({
+      type: [ChangedFileInput],
+      description: 'All changed files: they replace the stored ones.',
+    }),
   }),
 });
 
-const WorktreeReportInput = builder
-  .inputRef<RepositoryReport['worktrees'][number]>('WorktreeReportInput')
-  .implement({
-    description: 'One worktree of a repository, as it was found.',
-    fields: (t) => ({
-      type: t.string({ description: 'What it is for, by name; the stored type, else `feat`, when left out.' }),
-      name: t.string({ required: true, description: "Its directory's name; gets a number if another path holds it." }),
-      branchName: t.string({ required: true, description: 'The branch checked out; `HEAD` when detached.' }),
-      baseBranch: t.string({ description: "What it counts against; else the project's default branch." }),
-      path: t.string({ required: true, description: 'Where it lies on the host.' }),
-      agentId: t.string({ description: 'The agent that works in it.' }),
-      state: t.field({ type: GitStateInput, required: true, description: 'What git says of it.' }),
-      observedAt: t.field({ type: 'DateTime', description: "When git was asked about it; else the report's time." }),
-      fence: t.field({ type: 'BigInt', description: 'The fence of the claim that the caller holds.' }),
-    }),
-  });
+const WorktreeReportInput = builder.inputRef<RepositoryReport['worktrees'][number]>('WorktreeReportInput').implement({
+  description: 'One worktree of a repository, as it was found.',
+  fields: (t) => ({
+    type: t.string({ description: 'What it is for, by name; the stored type, else `feat`, when left out.' }),
+    name: t.string({ required: true, description: "Its directory's name; gets a number if another path holds it." }),
+    branchName: t.string({ required: true, description: 'The branch checked out; `HEAD` when detached.' }),
+    baseBranch: t.string({ description: "What it counts against; else the project's default branch." }),
+    path: t.string({ required: true, description: 'Where it lies on the host.' }),
+    agentId: t.string({ description: 'The agent that works in it.' }),
+    state: t.field({ type: GitStateInput, required: true, description: 'What git says of it.' }),
+    observedAt: t.field({ type: 'DateTime', description: "When git was asked about it; else the report's time." }),
+    fence: t.field({ type: 'BigInt', description: 'The fence of the claim that the caller holds.' }),
+  }),
+});
 
 export const ReportWorktreesInput = builder.inputRef<RepositoryReport>('ReportWorktreesInput').implement({
   description: 'The worktrees of one repository on one host.',
@@ -92,7 +96,8 @@ export const ReportWorktreesInput = builder.inputRef<RepositoryReport>('ReportWo
     project: t.field({
       type: RegisterProjectInput,
       required: true,
-      description: 'The project of the repository; its name is only for a new one, its trunk path is that of this host.',
+      description:
+        'The project of the repository; its name is only for a new one, its trunk path is that of this host.',
     }),
     repositoryPath: t.string({ required: true, description: "git's common directory on the host." }),
     observedAt: t.field({ type: 'DateTime', required: true, description: 'When git was asked.' }),

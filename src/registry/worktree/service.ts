@@ -1,12 +1,12 @@
-import type { Json } from '../../kernel/json.ts';
 import { type RawBuilder, sql } from 'kysely';
 import type { RequestContext } from '../../auth/context.ts';
 import { columns } from '../../db/json-rows.ts';
 import { Refusal, type RefusalCode } from '../../kernel/errors.ts';
-import { type ProjectReference, toProjectKey } from '../project/model.ts';
-import type { ProjectRegistration } from '../project/service.ts';
+import type { Json } from '../../kernel/json.ts';
 import { actingAgent } from '../agent.ts';
 import { callRegistry, callRegistryOnce } from '../call.ts';
+import { type ProjectReference, toProjectKey } from '../project/model.ts';
+import type { ProjectRegistration } from '../project/service.ts';
 import { type AgentState, toWorktreeKey, type WorktreeReference, type WorktreeRow, worktreeColumns } from './model.ts';
 
 /** The reference resolved within the statement that uses it: no round trip of its own. Unknown: NOT_FOUND. */
@@ -185,7 +185,10 @@ export function deactivateWorktree(
   reference: WorktreeReference,
   force: boolean,
 ): Promise<WorktreeRow> {
-  return callRegistryOnce(context, answering(sql`registry.deactivate_worktree(${resolvedWorktree(reference)}, ${force})`));
+  return callRegistryOnce(
+    context,
+    answering(sql`registry.deactivate_worktree(${resolvedWorktree(reference)}, ${force})`),
+  );
 }
 
 export function setAgentState(

@@ -16,8 +16,16 @@ const byId = { column: 'id', type: 'uuid' };
 
 /** Each order has an index, so that a page costs the same at any size of the registry. */
 export const worktreeOrders: Readonly<Record<WorktreeOrderName, Order>> = {
-  updatedDesc: { tag: 'worktree.updated', descending: true, keys: [{ column: 'updated_at', type: 'timestamptz' }, byId] },
-  createdDesc: { tag: 'worktree.created', descending: true, keys: [{ column: 'created_at', type: 'timestamptz' }, byId] },
+  updatedDesc: {
+    tag: 'worktree.updated',
+    descending: true,
+    keys: [{ column: 'updated_at', type: 'timestamptz' }, byId],
+  },
+  createdDesc: {
+    tag: 'worktree.created',
+    descending: true,
+    keys: [{ column: 'created_at', type: 'timestamptz' }, byId],
+  },
   nameAsc: { tag: 'worktree.name', descending: false, keys: [{ column: 'name', type: 'text' }, byId] },
   behindDesc: { tag: 'worktree.behind', descending: true, keys: [{ column: 'behind_trunk', type: 'int4' }, byId] },
 };
@@ -57,7 +65,10 @@ export interface WorktreeListing {
   brought: Brought;
 }
 
-export function listWorktrees(db: Kysely<DB>, { filter, order, page, brought }: WorktreeListing): Promise<WorktreeRow[]> {
+export function listWorktrees(
+  db: Kysely<DB>,
+  { filter, order, page, brought }: WorktreeListing,
+): Promise<WorktreeRow[]> {
   return jsonRows(
     db,
     sql`select ${selectList(brought)} from registry.worktrees w
@@ -107,7 +118,8 @@ function worktreeConditions(filter: WorktreeFilter): RawBuilder<unknown> {
   });
   add(
     filter.staleForMinutes,
-    () => sql`(w.last_sync_at is null or w.last_sync_at < now() - make_interval(mins => ${filter.staleForMinutes}::int))`,
+    () =>
+      sql`(w.last_sync_at is null or w.last_sync_at < now() - make_interval(mins => ${filter.staleForMinutes}::int))`,
   );
   add(filter.metadata, () => sql`w.metadata @> ${JSON.stringify(filter.metadata)}::jsonb`);
   return sql.join(conditions, sql` and `);
@@ -128,7 +140,11 @@ export const changedFileOrder: Order = {
   keys: [{ column: 'path', type: 'text' }],
 };
 
-export function listChangedFiles(db: Kysely<DB>, worktreeIds: readonly string[], page: Page): Promise<ChangedFileRow[]> {
+export function listChangedFiles(
+  db: Kysely<DB>,
+  worktreeIds: readonly string[],
+  page: Page,
+): Promise<ChangedFileRow[]> {
   return jsonRows(
     db,
     sql`select file.* from unnest(${worktreeIds}::uuid[]) as worktree (id)
