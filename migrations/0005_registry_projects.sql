@@ -278,6 +278,9 @@ comment on function registry.get_project_by_origin is 'The project of a remote, 
 
 -- Two conditions, each answered by the trigram index: words close to the query (typos), and the query as it is (too
 -- short or too common for its words to be close to anything).
+--
+-- Loads pg_trgm into this session: until then its settings are unknown, and only a superuser may write those into a function.
+select public.show_limit();
 create function registry.search_projects(p_query text, p_limit int default 20)
 returns table (id uuid, slug text, name text, relevance real)
 language sql stable

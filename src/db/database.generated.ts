@@ -22,15 +22,49 @@ export type JsonPrimitive = boolean | number | string | null;
 export type JsonValue = JsonArray | JsonObject | JsonPrimitive;
 
 export interface AuthPrincipals {
-  handle: string | null;
+  created_at: Generated<string>;
+  disabled_at: string | null;
+  display_name: string | null;
+  external_id: string | null;
+  handle: string;
   id: Generated<string>;
+  kind: string;
+  /**
+   * The most that its tokens may do.
+   */
+  scopes: Generated<string[]>;
 }
 
 export interface AuthProjectMembers {
-  created_at: Generated<string | null>;
+  created_at: Generated<string>;
   principal_id: string;
   project_id: string;
   role: string;
+}
+
+export interface AuthSpaceMembers {
+  created_at: Generated<string>;
+  principal_id: string;
+  role: string;
+  space_id: string;
+}
+
+export interface AuthSpaces {
+  created_at: Generated<string>;
+  id: string;
+  name: string;
+}
+
+export interface AuthTokens {
+  created_at: Generated<string>;
+  expires_at: string | null;
+  hash: Buffer;
+  id: Generated<string>;
+  last_used_at: string | null;
+  name: string;
+  principal_id: string;
+  revoked_at: string | null;
+  scopes: string[];
 }
 
 export interface RegistryAgentActivities {
@@ -274,6 +308,9 @@ export interface RegistryWorktreeTypes {
 export interface DB {
   "auth.principals": AuthPrincipals;
   "auth.project_members": AuthProjectMembers;
+  "auth.space_members": AuthSpaceMembers;
+  "auth.spaces": AuthSpaces;
+  "auth.tokens": AuthTokens;
   "registry.agent_activities": RegistryAgentActivities;
   "registry.hosts": RegistryHosts;
   "registry.metadata": RegistryMetadata;

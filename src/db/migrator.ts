@@ -51,6 +51,7 @@ export async function migrate(
   const pool = new pg.Pool({
     connectionString: ownerUrl,
     max: 1,
+    idleTimeoutMillis: 0,
     application_name: 'treeline-migrate',
     // A migration may take its time, and its notices ("extension exists, skipping") are not news.
     options: '-c search_path=public -c timezone=UTC -c statement_timeout=0 -c client_min_messages=warning',
@@ -63,8 +64,8 @@ export async function migrate(
     refuseNewer(await migrationState(pool, directory));
     return await applyAll(db, directory, log);
   } finally {
-    // Ending the session frees the lock.
-    await db.destroy();
+    // Ending the session frees the lock. Kysely's destroy would end only a pool that Kysely has used.
+    await pool.end();
   }
 }
 

@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { StartupError } from '../kernel/errors.ts';
 import type { Queryable } from './migrator.ts';
+import { sqlstate } from './sqlstate.ts';
 
 /**
  * What a server must be and allow, asked before anything is changed on it. Everything that is missing is named at once,
@@ -10,7 +11,6 @@ import type { Queryable } from './migrator.ts';
 const oldestVersion = 15;
 
 interface Facts {
-  version: string;
   major: number;
   database: string;
   encoding: string;
@@ -36,19 +36,14 @@ interface Facts {
  * @throws StartupError that lists each thing missing with the statement to run
  */
 export async function checkRequirements(owner: Queryable): Promise<void> {
-  const { rows } = await owner.query<{ version: string; number: number }>(
-    `select current_setting('server_version') as version, current_setting('server_version_num')::int as number`,
-  );
-  const [server] = rows;
-  if (server === undefined) throw new Error('the server answered no row about its version');
-  const major = Math.floor(server.number / 10_000);
+  const { version, major } = await serverVersion(owner);
   if (major < oldestVersion) {
     throw new StartupError(
-      `Treeline needs PostgreSQL ${oldestVersion} or newer; DATABASE_URL leads to version ${server.version}. ` +
+      `Treeline needs PostgreSQL ${oldestVersion} or newer; DATABASE_URL leads to version ${version}. ` +
         'Use a newer server, or unset DATABASE_URL to run the embedded one.',
     );
   }
-  const facts = { ...(await readFacts(owner, major)), version: server.version, major };
+  const facts = { ...(await readFacts(owner, major)), major };
   const missing = [...missingInDatabase(facts), ...missingRoles(facts), ...missingTrigrams(facts)];
   if (missing.length === 0) return;
   const list = missing.map(({ what, mend }) => `  - ${what}\n      ${mend}`).join('\n');
@@ -130,10 +125,39 @@ function missingTrigrams(facts: Facts): Missing[] {
   return [{ what: `the role ${pg.escapeIdentifier(facts.owner)} may not create the extension pg_trgm`, mend: create }];
 }
 
-async function readFacts(owner: Queryable, major: number): Promise<Omit<Facts, 'version' | 'major'>> {
+/** The first statement at start, and so where a server that is not there shows. */
+async function serverVersion(owner: Queryable): Promise<{ version: string; major: number }> {
+  try {
+    const { rows } = await owner.query<{ version: string; major: number }>(
+      `select current_setting('server_version') as version,
+         current_setting('server_version_num')::int / 10000 as major`,
+    );
+    const [server] = rows;
+    if (server === undefined) throw new Error('the server answered no row about its version');
+    return server;
+  } catch (error) {
+    throw unreachable(error) ?? error;
+  }
+}
+
+function unreachable(error: unknown): StartupError | null {
+  if (!(error instanceof Error) || !('code' in error)) return null;
+  const code = String(error.code);
+  const expected =
+    error instanceof pg.DatabaseError
+      ? code.startsWith(sqlstate.invalidAuthorizationClass) || code === sqlstate.invalidCatalogName
+      : /^E[A-Z]+$/.test(code);
+  if (!expected) return null;
+  // The failure of several addresses (localhost is two) is an AggregateError without words of its own.
+  return new StartupError(`The database cannot be reached with DATABASE_URL: ${error.message || code}.`, {
+    cause: error,
+  });
+}
+
+async function readFacts(owner: Queryable, major: number): Promise<Omit<Facts, 'major'>> {
   // The privilege 'SET' is unknown before 16, where every membership allows it; and no role, no question.
   const privilege = major >= 16 ? 'SET' : 'MEMBER';
-  const { rows } = await owner.query<Omit<Facts, 'version' | 'major'>>(
+  const { rows } = await owner.query<Omit<Facts, 'major'>>(
     `select
        current_database() as database,
        (select pg_encoding_to_char(encoding) from pg_database where datname = current_database()) as encoding,
