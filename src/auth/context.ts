@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely';
 import type { DB } from '../db/database.generated.ts';
 import type { Database } from '../db/database.ts';
+import type { Feed } from '../feed/feed.ts';
 import { RequestError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Scope } from './scopes.ts';
@@ -19,12 +20,21 @@ export interface Viewer {
   expiresAtMs: number | null;
 }
 
+/** What is remembered of who was authenticated; a change of rights makes it forget. */
+export interface Sessions {
+  forgetToken(tokenId: string): void;
+  forgetPrincipal(principalId: string): void;
+}
+
 /** What every resolver and service gets: whose request it is and how to reach the database for it. */
 export interface RequestContext {
   viewer: Viewer;
   /** Request work: the role that row-level security binds. */
   db: Kysely<DB>;
   database: Database;
+  sessions: Sessions;
+  /** Live signals of what changes in the database. */
+  feed: Feed;
   log: Logger;
   requestId: string;
 }

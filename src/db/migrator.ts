@@ -47,24 +47,27 @@ export async function migrate(
   ownerUrl: string,
   { log, directory = migrationsDirectory }: MigrationOptions,
 ): Promise<string[]> {
-  // One connection, so that the session that holds the lock is the one that migrates.
   const pool = new pg.Pool({
     connectionString: ownerUrl,
-    max: 1,
-    idleTimeoutMillis: 0,
+    max: 2,
     application_name: 'treeline-migrate',
     // A migration may take its time, and its notices ("extension exists, skipping") are not news.
-    options: '-c search_path=public -c timezone=UTC -c statement_timeout=0 -c client_min_messages=warning',
+    options: '-c search_path=public -c timezone=UTC -c statement_timeout=0 -c idle_session_timeout=0 -c client_min_messages=warning',
   });
-  // Also emitted when the server goes while the connection is idle; a statement under way fails by itself.
-  pool.on('error', ({ message }) => log.warn(`the connection of the migrations was lost: ${message}`));
-  const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) });
+  // An idle connection that breaks; a statement under way fails by itself.
+  pool.on('error', ({ message }) => log.debug(`a connection of the migrations ended: ${message}`));
   try {
-    await pool.query('select pg_advisory_lock($1::bigint)', [lockKey]);
-    refuseNewer(await migrationState(pool, directory));
-    return await applyAll(db, directory, log);
+    // A connection for the lock alone: the pool drops one in which a statement failed, and the lock with it.
+    const locker = await pool.connect();
+    try {
+      await locker.query('select pg_advisory_lock($1::bigint)', [lockKey]);
+      refuseNewer(await migrationState(pool, directory));
+      return await applyAll(new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) }), directory, log);
+    } finally {
+      // Ends the session, which frees the lock, whatever state it is in.
+      locker.release(true);
+    }
   } finally {
-    // Ending the session frees the lock. Kysely's destroy would end only a pool that Kysely has used.
     await pool.end();
   }
 }

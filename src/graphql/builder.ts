@@ -2,7 +2,7 @@ import SchemaBuilder from '@pothos/core';
 import RelayPlugin from '@pothos/plugin-relay';
 import type { RequestContext } from '../auth/context.ts';
 import type { Json } from '../kernel/json.ts';
-import { decodeId, encodeId } from './ids.ts';
+import { decodeId, encodeId } from '../kernel/ids.ts';
 
 interface BuilderTypes {
   Context: RequestContext;

@@ -1,4 +1,4 @@
-import { isUuid, keyOf } from '../../graphql/ids.ts';
+import { isUuid, keyOf } from '../../kernel/ids.ts';
 import { Refusal } from '../../kernel/errors.ts';
 import type { Json } from '../../kernel/json.ts';
 

@@ -1,7 +1,7 @@
 import type { RequestContext } from '../../auth/context.ts';
 import type { FeedEvent } from '../../feed/hub.ts';
 import { builder } from '../../graphql/builder.ts';
-import { encodeId } from '../../graphql/ids.ts';
+import { encodeId } from '../../kernel/ids.ts';
 import { forgetLoaded } from '../../graphql/loaders.ts';
 import { ProjectRefInput } from '../project/graphql.ts';
 import type { ProjectReference } from '../project/model.ts';
@@ -73,7 +73,11 @@ builder.subscriptionField('worktreeChanged', (t) =>
 );
 
 async function readWanted(
-  args: { worktree?: WorktreeReference | null; project?: ProjectReference | null; agentId?: string | null },
+  args: {
+    worktree?: WorktreeReference | null | undefined;
+    project?: ProjectReference | null | undefined;
+    agentId?: string | null | undefined;
+  },
   context: RequestContext,
 ): Promise<Wanted> {
   const [worktree, projectId] = await Promise.all([

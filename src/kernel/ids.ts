@@ -1,4 +1,4 @@
-import { RequestError } from '../kernel/errors.ts';
+import { RequestError } from './errors.ts';
 
 /**
  * An `ID` of the API is opaque: base64url of `Type:key`, so that `node` can find any row. Where the type is known from

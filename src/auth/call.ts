@@ -1,0 +1,37 @@
+import type { RawBuilder } from 'kysely';
+import { callAs } from '../db/call.ts';
+import { asRefusal, type ConstraintMeaning } from '../db/refusals.ts';
+import type { RequestContext } from './context.ts';
+
+const meanings: Readonly<Record<string, ConstraintMeaning>> = {
+  principals_handle_key: { code: 'CONFLICT', field: 'handle', message: 'Another principal has this handle.' },
+  principals_external_id_key: {
+    code: 'CONFLICT',
+    field: 'externalId',
+    message: 'Another principal is this subject of the identity provider.',
+  },
+  principals_handle_check: {
+    code: 'INVALID',
+    field: 'handle',
+    message: 'Expected a handle of 1 to 100 letters, digits, dots, hyphens, underscores and @, not at its ends.',
+  },
+  tokens_name_check: { code: 'INVALID', field: 'name', message: 'Expected a name of 1 to 200 characters.' },
+  spaces_id_check: {
+    code: 'INVALID',
+    field: 'id',
+    message: 'Expected an id of 1 to 64 letters, digits, hyphens and underscores.',
+  },
+  spaces_name_check: { code: 'INVALID', field: 'name', message: 'Expected a name of 1 to 200 characters.' },
+};
+
+/**
+ * Reads or calls something of the schema `auth` as the viewer: its tables are bound by row-level security.
+ * @throws Refusal for everything that the caller can mend
+ */
+export async function callAuth<Row>(context: RequestContext, call: RawBuilder<unknown>): Promise<Row[]> {
+  try {
+    return await callAs<Row>(context.db, context.viewer, call);
+  } catch (error) {
+    throw asRefusal(error, meanings);
+  }
+}
