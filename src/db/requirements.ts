@@ -209,7 +209,10 @@ export async function checkRuntime(runtime: Queryable): Promise<void> {
          where relnamespace in (select oid from pg_namespace where nspname in ('auth', 'registry'))
            and pg_has_role(me.oid, relowner, 'USAGE')
        ) as owns,
-       pg_has_role(me.oid, 'treeline_runtime', 'USAGE') as may
+       exists (
+         select from pg_roles as runtime
+         where runtime.rolname = 'treeline_runtime' and pg_has_role(me.oid, runtime.oid, 'USAGE')
+       ) as may
      from pg_roles as me where me.rolname = current_user`,
   );
   const [facts] = rows;

@@ -64,8 +64,9 @@ async function clusterVersion(cluster: string): Promise<string | null> {
 async function removeDrafts({ home }: Place, log: Logger): Promise<void> {
   for (const name of await readdir(home)) {
     if (!name.startsWith('draft-')) continue;
-    await endAll(await postgresIn(join(home, name)));
-    await rm(join(home, name), { recursive: true, force: true });
+    await endAll(await postgresIn(join(home, name, 'data')));
+    // With retries, because an initdb that outlived its gateway may still be writing; it fails when its files go.
+    await rm(join(home, name), { recursive: true, force: true, maxRetries: 20 });
     log.info({ folder: name }, 'removed what an interrupted first start had left');
   }
 }

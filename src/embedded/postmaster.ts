@@ -27,6 +27,7 @@ export interface PostmasterOptions {
 
 const loopback = '127.0.0.1';
 const attempts = 5;
+const goodbyeMs = 300;
 const fastShutdownMs = 10_000;
 const immediateShutdownMs = 5_000;
 const keptLines = 30;
@@ -79,9 +80,14 @@ function supervise(child: ChildProcess, pid: number, port: number, gone: Promise
   return { port, pid, gone, stop: () => (stopping ??= stop(child, gone)) };
 }
 
-/** Signals as PostgreSQL understands them: SIGINT is a fast shutdown, SIGQUIT an immediate one (recovery at next start). */
+/**
+ * Signals as PostgreSQL understands them: SIGTERM waits for connections to end, SIGINT ends them, SIGQUIT gives up (and
+ * recovers at the next start). The first, because a pool says that it has ended while its connections are still saying
+ * goodbye: to end them hard then is an error that nobody listens for any more.
+ */
 async function stop(child: ChildProcess, gone: Promise<void>): Promise<void> {
   const steps: readonly [NodeJS.Signals, number][] = [
+    ['SIGTERM', goodbyeMs],
     ['SIGINT', fastShutdownMs],
     ['SIGQUIT', immediateShutdownMs],
   ];
@@ -118,7 +124,7 @@ function settings({ binaries, durable }: PostmasterOptions, port: number): strin
     log_min_messages: 'log',
     log_min_error_statement: 'panic',
     ...(binaries.hasStatStatements ? { shared_preload_libraries: 'pg_stat_statements' } : {}),
-    ...(durable ? {} : { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }),
+    ...(durable ? {} : { fsync: 'off', full_page_writes: 'off' }),
   };
   return Object.entries(values).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
 }

@@ -19,7 +19,7 @@ declare module 'vitest' {
   }
 }
 
-const log = createLogger('warn');
+const log = createLogger('error');
 
 /** Starts an embedded server in a fresh folder, or uses `TEST_DATABASE_URL` (an owner with CREATEDB and CREATEROLE). */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {

@@ -1,0 +1,222 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import type { LogEvent } from 'kysely';
+import { createAuthenticator } from './auth/authenticate.ts';
+import type { Viewer } from './auth/context.ts';
+import { ensureLocalToken } from './auth/local-token.ts';
+import type { Config } from './config.ts';
+import { type Database, openDatabase } from './db/database.ts';
+import { migrate, migrationState, requireCurrent } from './db/migrator.ts';
+import { checkRequirements, checkRuntime } from './db/requirements.ts';
+import { startEmbedded } from './embedded/embedded.ts';
+import { openFeed } from './feed/feed.ts';
+import { schema } from './graphql/schema.ts';
+import { StartupError } from './kernel/errors.ts';
+import type { Logger } from './kernel/logger.ts';
+import { startMaintenance } from './registry/maintenance/schedule.ts';
+import { createAccess } from './server/access.ts';
+import { createReadiness } from './server/health.ts';
+import { createHttpServer } from './server/http.ts';
+import { createMetrics } from './server/metrics.ts';
+import type { ServerContext } from './server/plugins.ts';
+import { serveWebSockets, type WebSockets } from './server/websocket.ts';
+import { createPipeline } from './server/yoga.ts';
+
+/** A running gateway. */
+export interface App {
+  /** Where it listens, e.g. `http://127.0.0.1:4000`. */
+  url: string;
+  /** The local admin token; null with a database that others administer. */
+  token: string | null;
+  database: Database;
+  /** Ends it in order: no new work, requests in progress finish, sockets are told, connections close, the database stops. */
+  stop(): Promise<void>;
+}
+
+export interface AppOptions {
+  config: Config;
+  log: Logger;
+  /** False: refuse to start on a schema that is behind, instead of migrating it. */
+  migrate?: boolean;
+  /** Called after every statement of request work: tests count them. */
+  onStatement?: (event: LogEvent) => void;
+}
+
+/** @throws StartupError for what the operator can mend; whatever was opened until then is closed again */
+export async function startApp(options: AppOptions): Promise<App> {
+  const opened = new AsyncDisposableStack();
+  try {
+    return await compose(options, opened);
+  } catch (error) {
+    await opened.disposeAsync();
+    throw error;
+  }
+}
+
+async function compose({ config, log, migrate: mayMigrate = true, onStatement }: AppOptions, opened: AsyncDisposableStack): Promise<App> {
+  const urls = await findDatabase(config, log, opened);
+  let sockets: WebSockets | null = null;
+  const metrics = createMetrics({
+    runtimePool: () => database.runtimePool,
+    sockets: () => sockets?.open ?? 0,
+    subscribers: () => feed.subscribers,
+  });
+  const database = openDatabase({
+    ...urls,
+    poolSize: config.TREELINE_POOL_SIZE,
+    statementTimeoutMs: config.TREELINE_STATEMENT_TIMEOUT_MS,
+    log,
+    onStatement: (event) => {
+      metrics.statement(event);
+      onStatement?.(event);
+    },
+  });
+  opened.defer(() => database.close());
+
+  await checkRequirements(database.ownerPool);
+  if (mayMigrate) await migrate(urls.ownerUrl, { log });
+  else await requireCurrent(database.ownerPool);
+  await checkRuntime(database.runtimePool);
+  const token = await ensureLocalToken({
+    ownerPool: database.ownerPool,
+    file: config.DATABASE_URL === undefined ? join(config.TREELINE_DATA_DIR, 'token') : null,
+    adminToken: config.TREELINE_ADMIN_TOKEN,
+  });
+
+  const feed = await openFeed({ url: config.DATABASE_LISTEN_URL ?? urls.ownerUrl, log });
+  opened.defer(() => feed.close());
+  if (config.TREELINE_MAINTENANCE === 'on') {
+    const maintenance = startMaintenance({ ownerPool: database.ownerPool, log });
+    opened.defer(() => maintenance.stop());
+  }
+
+  const authenticator = createAuthenticator({ database, config, log });
+  const authenticate = (authorization: string | null) => authenticator.authenticate(authorization);
+  const makeContext = (viewer: Viewer, requestId: string = randomUUID()): ServerContext => ({
+    viewer,
+    db: database.runtime,
+    database,
+    sessions: authenticator,
+    feed,
+    log,
+    requestId,
+    operation: { kind: 'none', name: null },
+  });
+  const access = createAccess(config);
+  const onError = (code: string) => metrics.error(code);
+  const yoga = createPipeline({ schema, onError, limits: limitsOf(config) });
+  let stopping = false;
+  const readiness = createReadiness({
+    serving: async () => !stopping,
+    database: async () => (await database.runtimePool.query('select 1')).rowCount === 1,
+    migrations: async () => (await migrationState(database.ownerPool)).state === 'current',
+    listening: async () => feed.listening,
+  });
+  const common = { yoga, access, log, authenticate, metrics };
+  const server = createHttpServer({ ...common, makeContext, readiness, mostBodyBytes: config.TREELINE_MAX_BODY_BYTES });
+  sockets = serveWebSockets({
+    ...common,
+    server,
+    makeContext,
+    onError,
+    mostMessageBytes: config.TREELINE_MAX_BODY_BYTES,
+    onOperation: ({ operation }, outcome, seconds) =>
+      metrics.request({ kind: operation.kind, transport: 'ws', outcome }, seconds),
+  });
+
+  const url = await listenOn(server, config, log);
+  opened.defer(() => drain(server, config.TREELINE_SHUTDOWN_MS, sockets));
+  const addressFile = join(config.TREELINE_DATA_DIR, 'gateway');
+  await mkdir(config.TREELINE_DATA_DIR, { recursive: true, mode: 0o700 });
+  await writeFile(addressFile, `${url}\n`, { mode: 0o600 });
+  opened.defer(() => rm(addressFile, { force: true }));
+
+  let stopped: Promise<void> | null = null;
+  return {
+    url,
+    token,
+    database,
+    stop: () => {
+      stopping = true;
+      stopped ??= opened.disposeAsync();
+      return stopped;
+    },
+  };
+}
+
+interface DatabaseUrls {
+  ownerUrl: string;
+  runtimeUrl: string | undefined;
+}
+
+async function findDatabase(config: Config, log: Logger, opened: AsyncDisposableStack): Promise<DatabaseUrls> {
+  if (config.DATABASE_URL !== undefined) {
+    return { ownerUrl: config.DATABASE_URL, runtimeUrl: config.DATABASE_RUNTIME_URL };
+  }
+  const embedded = await startEmbedded({ dataDir: config.TREELINE_DATA_DIR, log });
+  opened.defer(() => embedded.stop());
+  return { ownerUrl: embedded.ownerUrl, runtimeUrl: embedded.runtimeUrl };
+}
+
+function limitsOf(config: Config) {
+  return {
+    depth: config.TREELINE_MAX_DEPTH,
+    cost: config.TREELINE_MAX_COST,
+    aliases: config.TREELINE_MAX_ALIASES,
+    tokens: config.TREELINE_MAX_TOKENS,
+  };
+}
+
+const defaultPort = 4000;
+const portsToTry = 100;
+
+/** The default port moves on to the next free one, and says so; a port that somebody asked for is that one or an error. */
+async function listenOn(server: Server, config: Config, log: Logger): Promise<string> {
+  const wanted = config.PORT ?? defaultPort;
+  const last = config.PORT === undefined ? wanted + portsToTry : wanted;
+  for (let port = wanted; ; port += 1) {
+    try {
+      await bind(server, port, config.HOST);
+      break;
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code;
+      if (code !== 'EADDRINUSE' || port >= last) throw cannotListen(error, port, config.HOST);
+    }
+  }
+  const { port } = server.address() as AddressInfo;
+  if (config.PORT === undefined && port !== defaultPort) log.info(`Port ${defaultPort} is taken; listening on ${port}.`);
+  return `http://${config.HOST.includes(':') ? `[${config.HOST}]` : config.HOST}:${port}`;
+}
+
+function bind(server: Server, port: number, host: string): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once('error', reject);
+  server.listen(port, host, () => {
+    server.removeListener('error', reject);
+    resolve();
+  });
+  return promise;
+}
+
+function cannotListen(error: unknown, port: number, host: string): unknown {
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === 'EADDRINUSE') {
+    return new StartupError(`Port ${port} is taken. Set PORT to a free one, to 0 for any, or unset it.`);
+  }
+  if (code === 'EACCES') return new StartupError(`Port ${port} needs more rights than this user has. Set another PORT.`);
+  if (code === 'EADDRNOTAVAIL') return new StartupError(`This machine has no address ${host}. Set another HOST.`);
+  return error;
+}
+
+/** No new connections; what is being answered may finish, within limits; sockets hear that the gateway goes away. */
+async function drain(server: Server, patienceMs: number, sockets: WebSockets | null): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  const farewell = sockets?.close();
+  const impatient = setTimeout(() => server.closeAllConnections(), patienceMs);
+  await Promise.all([closed, farewell]);
+  clearTimeout(impatient);
+}

@@ -1,0 +1,65 @@
+import { GraphQLError } from 'graphql';
+import { asRefusal } from '../db/refusals.ts';
+import { Refusal, RequestError, type RequestErrorCode } from '../kernel/errors.ts';
+import type { Logger } from '../kernel/logger.ts';
+
+/**
+ * What leaves the gateway as an error, on every transport: a message for people and `extensions.code` for programs. What
+ * nobody foresaw is masked and logged once, with the request's id in both places.
+ */
+export interface ErrorContext {
+  log: Logger;
+  requestId: string;
+  onError?: (code: RequestErrorCode) => void;
+}
+
+export function toClientError(error: unknown, context: ErrorContext): GraphQLError {
+  const cause = rootCause(error);
+  const known = asRefusal(cause);
+  if (known instanceof RequestError) return coded(error, known.code, known.message, context);
+  // A rule that refuses what a query asks for: there is no payload that could carry it.
+  if (known instanceof Refusal) return coded(error, 'BAD_USER_INPUT', known.message, context);
+  // What graphql-js says of a document or of variables is about the request, and safe to show.
+  if (error instanceof GraphQLError && cause === error) {
+    return coded(error, codeOf(error) ?? 'BAD_USER_INPUT', error.message, context);
+  }
+  context.log.error({ err: cause, requestId: context.requestId }, 'unexpected error');
+  return coded(error, 'INTERNAL', 'Something went wrong here. It was logged.', context);
+}
+
+/** graphql-js and the server each wrap what a resolver threw. */
+function rootCause(error: unknown): unknown {
+  let cause = error;
+  while (cause instanceof GraphQLError && cause.originalError !== undefined) cause = cause.originalError;
+  return cause;
+}
+
+const ownCodes: readonly string[] = ['LIMIT_EXCEEDED', 'UNAUTHENTICATED', 'FORBIDDEN'];
+
+function codeOf(error: GraphQLError): RequestErrorCode | null {
+  const code = error.extensions.code;
+  return typeof code === 'string' && ownCodes.includes(code) ? (code as RequestErrorCode) : null;
+}
+
+function coded(error: unknown, code: RequestErrorCode, message: string, context: ErrorContext): GraphQLError {
+  context.onError?.(code);
+  const { nodes, source, positions, path, extensions } = error instanceof GraphQLError ? error : new GraphQLError('');
+  const http = extensions.http;
+  return new GraphQLError(message, {
+    nodes,
+    source,
+    positions,
+    path,
+    extensions: {
+      code,
+      ...(code === 'INTERNAL' ? { requestId: context.requestId } : {}),
+      // The HTTP layer takes its status from here and keeps it to itself.
+      ...(http === undefined ? {} : { http }),
+    },
+  });
+}
+
+/** The refusal of a limit, as the server's own layers raise it. */
+export function limitExceeded(message: string): GraphQLError {
+  return new GraphQLError(message, { extensions: { code: 'LIMIT_EXCEEDED', http: { status: 400, spec: true } } });
+}

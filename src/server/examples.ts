@@ -1,0 +1,107 @@
+/**
+ * The operations that GraphiQL opens with, each in a tab of its own: what a newcomer asks first, in the order in which it
+ * makes sense. A test validates every one against the schema.
+ */
+export interface Example {
+  query: string;
+  variables?: Readonly<Record<string, unknown>>;
+}
+
+export const examples: readonly Example[] = [
+  {
+    query: `# What is in flight: uncommitted files or commits that have not landed, on every host.
+# Press the play button, or Ctrl+Enter. Ctrl+Space completes; the book on the left documents everything.
+query InFlight {
+  inFlightWork(first: 50) {
+    nodes {
+      name
+      branchName
+      status
+      agentId
+      agentState
+      gitState { uncommittedFilesCount aheadOfTrunk behindTrunk lastCommitMessage lastCommitAt }
+      project { name slug }
+      type { name color }
+      host { name }
+      activities(first: 3) { nodes { type description createdAt } }
+    }
+    pageInfo { hasNextPage endCursor }
+  }
+}
+`,
+  },
+  {
+    query: `# Registers a project and a first worktree of it. Run it twice: nothing is doubled.
+mutation Register($project: RegisterProjectInput!, $worktree: RegisterWorktreeInput!) {
+  registerProject(input: $project) {
+    created
+    project { id slug remoteKey }
+    userErrors { code message path }
+  }
+  registerWorktree(input: $worktree) {
+    created
+    worktree { id name status }
+    userErrors { code message path }
+  }
+}
+`,
+    variables: {
+      project: { name: 'Example', remoteOrigin: 'git@github.com:example/example.git', trunkPath: '/srv/work/example' },
+      worktree: {
+        project: { remote: 'https://github.com/example/example' },
+        type: 'feat',
+        name: 'feat-hello',
+        branchName: 'feat/hello',
+        path: '/srv/work/feat-hello',
+        agentId: 'agent-1',
+      },
+    },
+  },
+  {
+    query: `# What an agent does many times a minute: it says what git says. Left out means unchanged.
+mutation Report($report: UpdateWorktreeGitStateInput!) {
+  updateWorktreeGitState(input: $report) {
+    changed
+    worktree { name status inFlight gitState { uncommittedFilesCount aheadOfTrunk } }
+    userErrors { code message details }
+  }
+}
+`,
+    variables: {
+      report: { worktree: { path: { path: '/srv/work/feat-hello' } }, uncommittedFilesCount: 3, aheadOfTrunk: 1 },
+    },
+  },
+  {
+    query: `# Worktrees as they change, live. Start it, then run the report of the tab before with other numbers.
+subscription Watch {
+  worktreeChanged {
+    change
+    worktree { name status project { name } gitState { uncommittedFilesCount aheadOfTrunk } }
+  }
+}
+`,
+  },
+  {
+    query: `# Finds projects by name, slug, remote and description, and forgives typos.
+query Search($query: String!) {
+  searchProjects(query: $query, first: 10) {
+    relevance
+    project { name slug remoteOrigin stats { activeWorktrees inFlightWorktrees lastWorktreeActivityAt } }
+  }
+}
+`,
+    variables: { query: 'exmaple' },
+  },
+  {
+    query: `# Who is asking, with which rights, and how much the registry holds.
+query Viewer {
+  viewer {
+    principal { handle kind }
+    scopes
+    tokens { name scopes lastUsedAt expiresAt revokedAt }
+  }
+  registryStats { activeProjects activeWorktrees inFlightWorktrees totalActivities schemaVersion }
+}
+`,
+  },
+];

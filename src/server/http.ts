@@ -1,0 +1,181 @@
+import { randomUUID } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Viewer } from '../auth/context.ts';
+import { hasScope } from '../auth/context.ts';
+import { RequestError, type RequestErrorCode } from '../kernel/errors.ts';
+import type { Logger } from '../kernel/logger.ts';
+import { type Access, isLoopback } from './access.ts';
+import { BodyTooLarge, readBody } from './body.ts';
+import { graphiqlPage } from './graphiql.ts';
+import type { Readiness } from './health.ts';
+import type { Metrics } from './metrics.ts';
+import type { ServerContext } from './plugins.ts';
+import type { Yoga } from './yoga.ts';
+
+export interface HttpOptions {
+  yoga: Yoga;
+  access: Access;
+  metrics: Metrics;
+  log: Logger;
+  mostBodyBytes: number;
+  authenticate: (authorization: string | null) => Promise<Viewer>;
+  makeContext: (viewer: Viewer, requestId: string) => ServerContext;
+  readiness: () => Promise<Readiness>;
+}
+
+interface Exchange {
+  request: IncomingMessage;
+  response: ServerResponse;
+  requestId: string;
+}
+
+const headersTimeoutMs = 20_000;
+const requestTimeoutMs = 120_000;
+const slowSeconds = 1;
+
+/** The gateway's HTTP face: who may come in, which room is theirs, and what was noted of the visit. */
+export function createHttpServer(options: HttpOptions): Server {
+  const rooms: Record<string, (exchange: Exchange) => Promise<void>> = {
+    '/graphql': (exchange) => graphql(exchange, options),
+    '/health': async ({ response }) => sendJson(response, 200, { status: 'ok' }),
+    '/ready': async ({ response }) => {
+      const readiness = await options.readiness();
+      sendJson(response, readiness.ready ? 200 : 503, readiness);
+    },
+    '/metrics': (exchange) => metrics(exchange, options),
+    '/': async ({ response }) => void response.writeHead(302, { location: '/graphql' }).end(),
+  };
+
+  const server = createServer((request, response) => {
+    const requestId = requestIdOf(request);
+    const exchange = { request, response, requestId };
+    response.setHeader('x-request-id', requestId);
+    response.setHeader('x-content-type-options', 'nosniff');
+    response.setHeader('referrer-policy', 'no-referrer');
+    const refusal = options.access.refusal(request);
+    if (refusal !== null) return sendError(response, 403, 'FORBIDDEN', refusal);
+    if (crossOrigin(exchange, options.access)) return;
+    const room = rooms[pathOf(request)];
+    if (room === undefined) return sendError(response, 404, 'BAD_USER_INPUT', 'There is nothing here. The API is at /graphql.');
+    room(exchange).catch((error: unknown) => fail(exchange, error, options));
+  });
+  server.headersTimeout = headersTimeoutMs;
+  server.requestTimeout = requestTimeoutMs;
+  return server;
+}
+
+function pathOf(request: IncomingMessage): string {
+  return (request.url ?? '/').split('?')[0] ?? '/';
+}
+
+/** The client's own id where it is one, so that its logs and ours can be read together. */
+function requestIdOf(request: IncomingMessage): string {
+  const given = request.headers['x-request-id'];
+  return typeof given === 'string' && /^[\w.:-]{1,100}$/.test(given) ? given : randomUUID();
+}
+
+/** Answers a browser's preflight; an origin that the operator did not name has been refused before. */
+function crossOrigin({ request, response }: Exchange, access: Access): boolean {
+  const { origin } = request.headers;
+  if (origin === undefined || !access.allowsOrigin(origin)) return false;
+  response.setHeader('access-control-allow-origin', origin);
+  response.setHeader('vary', 'origin');
+  response.setHeader('access-control-expose-headers', 'x-request-id');
+  if (request.method !== 'OPTIONS') return false;
+  response.setHeader('access-control-allow-methods', 'GET, POST');
+  response.setHeader('access-control-allow-headers', 'authorization, content-type, accept, x-request-id');
+  response.setHeader('access-control-max-age', '600');
+  response.writeHead(204).end();
+  return true;
+}
+
+async function graphql(exchange: Exchange, options: HttpOptions): Promise<void> {
+  const { request, response, requestId } = exchange;
+  if (request.method === 'GET' && wantsPage(request)) return sendGraphiql(exchange);
+  const startedAt = performance.now();
+  let context: ServerContext | null = null;
+  const onEnd = () => note(exchange, context, startedAt, options);
+  response.once('close', onEnd);
+  const viewer = await options.authenticate(request.headers.authorization ?? null);
+  context = options.makeContext(viewer, requestId);
+  if (request.method === 'POST') {
+    // Yoga takes a body that is already there, and so never sees more than was counted here.
+    (request as IncomingMessage & { body?: string }).body = await readBody(request, options.mostBodyBytes);
+  }
+  await options.yoga(request, response, context);
+}
+
+function wantsPage(request: IncomingMessage): boolean {
+  return (request.headers.accept ?? '').includes('text/html') && !(request.url ?? '').includes('query=');
+}
+
+async function sendGraphiql({ request, response }: Exchange): Promise<void> {
+  const page = await graphiqlPage();
+  const headers = {
+    'content-type': 'text/html; charset=utf-8',
+    'content-security-policy': page.contentSecurityPolicy,
+    'cache-control': 'no-cache',
+    etag: page.etag,
+    vary: 'accept, accept-encoding',
+  };
+  if (request.headers['if-none-match'] === page.etag) return void response.writeHead(304, headers).end();
+  const packed = (request.headers['accept-encoding'] ?? '').includes('gzip');
+  const body = packed ? page.gzipped : page.html;
+  response.writeHead(200, { ...headers, ...(packed ? { 'content-encoding': 'gzip' } : {}), 'content-length': body.length });
+  response.end(body);
+}
+
+async function metrics({ request, response }: Exchange, options: HttpOptions): Promise<void> {
+  if (!isLoopback(request) || request.headers.authorization !== undefined) {
+    const viewer = await options.authenticate(request.headers.authorization ?? null);
+    if (!hasScope(viewer, 'maintenance')) throw new RequestError('FORBIDDEN', 'This needs the scope maintenance.');
+  }
+  const { registry } = options.metrics;
+  response.writeHead(200, { 'content-type': registry.contentType }).end(await registry.metrics());
+}
+
+function note({ response, requestId }: Exchange, context: ServerContext | null, startedAt: number, options: HttpOptions): void {
+  const seconds = (performance.now() - startedAt) / 1_000;
+  const operation = context?.operation ?? { kind: 'none', name: null };
+  const outcome = response.writableFinished ? (response.statusCode < 400 ? 'ok' : 'refused') : 'aborted';
+  options.metrics.request({ kind: operation.kind, transport: 'http', outcome }, seconds);
+  // What goes well is many lines a second and of interest to whoever looks for it; what does not is to be seen.
+  const level = outcome === 'ok' && seconds < slowSeconds ? 'debug' : 'info';
+  options.log[level](
+    {
+      requestId,
+      operation: operation.name,
+      kind: operation.kind,
+      status: response.statusCode,
+      durationMs: Math.round(seconds * 10_000) / 10,
+      principal: context?.viewer.handle,
+    },
+    'request',
+  );
+}
+
+function fail({ response, requestId }: Exchange, error: unknown, { log, metrics: { error: count } }: HttpOptions): void {
+  if (response.headersSent || response.destroyed) return void response.destroy();
+  if (error instanceof BodyTooLarge) {
+    count('LIMIT_EXCEEDED');
+    response.setHeader('connection', 'close');
+    return sendError(response, 413, 'LIMIT_EXCEEDED', 'The request is larger than is accepted: send less at once.');
+  }
+  if (error instanceof RequestError) {
+    count(error.code);
+    if (error.code === 'UNAUTHENTICATED') response.setHeader('www-authenticate', 'Bearer');
+    return sendError(response, error.code === 'UNAUTHENTICATED' ? 401 : 403, error.code, error.message);
+  }
+  count('INTERNAL');
+  log.error({ err: error, requestId }, 'unexpected error');
+  sendError(response, 500, 'INTERNAL', 'Something went wrong here. It was logged.');
+}
+
+/** Errors before GraphQL begins look like GraphQL errors all the same: clients read one shape. */
+function sendError(response: ServerResponse, status: number, code: RequestErrorCode, message: string): void {
+  sendJson(response, status, { errors: [{ message, extensions: { code } }] });
+}
+
+function sendJson(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8' }).end(JSON.stringify(body));
+}

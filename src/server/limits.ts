@@ -1,0 +1,181 @@
+import {
+  type DocumentNode,
+  type FieldNode,
+  type FragmentDefinitionNode,
+  getNamedType,
+  type GraphQLField,
+  type GraphQLSchema,
+  isListType,
+  isNullableType,
+  isObjectType,
+  type OperationDefinitionNode,
+  parse,
+  type ParseOptions,
+  type SelectionSetNode,
+  type Source,
+  type ValueNode,
+} from 'graphql';
+import { defaultPageSize, largestPageSize } from '../graphql/connection.ts';
+import { limitExceeded } from './errors.ts';
+
+/**
+ * What an operation may cost, decided before it runs and on every transport alike. Each fragment is looked at once, so a
+ * document whose fragments spread each other a million times over costs no more to judge than to send.
+ *
+ * Our own, because the libraries for it either bring a second graphql-js or price a page by what stands in the document
+ * and not by the variables that come with it.
+ */
+export interface Limits {
+  depth: number;
+  cost: number;
+  aliases: number;
+  tokens: number;
+}
+
+/** Parses within the limits that need no schema, so that validation never sees a document that is too large for it. */
+export function parseWithin(limits: Limits): (source: string | Source, options?: ParseOptions) => DocumentNode {
+  return (source, options) => {
+    let document: DocumentNode;
+    try {
+      document = parse(source, { ...options, maxTokens: limits.tokens });
+    } catch (error) {
+      if (error instanceof Error && error.message.includes('more than')) {
+        throw limitExceeded(`The document has more than ${limits.tokens} tokens, which is the limit: split it.`);
+      }
+      throw error;
+    }
+    const { depth, aliases } = measure(document);
+    if (depth > limits.depth) {
+      throw limitExceeded(`The document nests ${depth} levels deep and the limit is ${limits.depth}: ask for less at once.`);
+    }
+    if (aliases > limits.aliases) {
+      throw limitExceeded(`The document has ${aliases} aliases and the limit is ${limits.aliases}: split it.`);
+    }
+    return document;
+  };
+}
+
+function fragmentsOf(document: DocumentNode): Map<string, FragmentDefinitionNode> {
+  return new Map(
+    document.definitions.flatMap((node) => (node.kind === 'FragmentDefinition' ? [[node.name.value, node] as const] : [])),
+  );
+}
+
+function measure(document: DocumentNode): { depth: number; aliases: number } {
+  const fragments = fragmentsOf(document);
+  const known = new Map<string, number>();
+  let aliases = 0;
+
+  function depthOf(set: SelectionSetNode): number {
+    return Math.max(0, ...set.selections.map((selection) => {
+      if (selection.kind === 'FragmentSpread') return depthOfFragment(selection.name.value);
+      if (selection.kind === 'InlineFragment') return depthOf(selection.selectionSet);
+      if (selection.alias !== undefined) aliases += 1;
+      // Introspection answers from memory, and graphql-js bounds its depth itself.
+      if (selection.name.value.startsWith('__')) return 1;
+      return 1 + (selection.selectionSet === undefined ? 0 : depthOf(selection.selectionSet));
+    }));
+  }
+
+  function depthOfFragment(name: string): number {
+    const depth = known.get(name);
+    if (depth !== undefined) return depth;
+    // Also for one that contains itself, which validation refuses afterwards.
+    known.set(name, 0);
+    const fragment = fragments.get(name);
+    const found = fragment === undefined ? 0 : depthOf(fragment.selectionSet);
+    known.set(name, found);
+    return found;
+  }
+
+  let depth = 0;
+  for (const node of document.definitions) {
+    if (node.kind === 'OperationDefinition') depth = Math.max(depth, depthOf(node.selectionSet));
+    if (node.kind === 'FragmentDefinition') depth = Math.max(depth, depthOfFragment(node.name.value));
+  }
+  return { depth, aliases };
+}
+
+/** How many items a list without a page size is taken to have. */
+const usualListSize = 10;
+
+/**
+ * The cost of a validated operation: each field counts 1, times the sizes of the lists around it.
+ * @param variables as they came, by name
+ */
+export function costOf(options: {
+  schema: GraphQLSchema;
+  document: DocumentNode;
+  operation: OperationDefinitionNode;
+  variables: Readonly<Record<string, unknown>>;
+}): number {
+  const { schema, operation } = options;
+  const fragments = fragmentsOf(options.document);
+  const known = new Map<string, number>();
+  const defaults = new Map(
+    operation.variableDefinitions?.map((definition) => [definition.variable.name.value, definition.defaultValue]),
+  );
+
+  function valueOf(node: ValueNode | undefined): unknown {
+    if (node?.kind === 'IntValue') return Number(node.value);
+    if (node?.kind === 'ListValue') return node.values;
+    if (node?.kind !== 'Variable') return undefined;
+    const given = options.variables[node.name.value];
+    return given === undefined ? valueOf(defaults.get(node.name.value) as ValueNode | undefined) : given;
+  }
+
+  function sizeOf(field: GraphQLField<unknown, unknown>, node: FieldNode): number {
+    const argument = (name: string) => valueOf(node.arguments?.find((given) => given.name.value === name)?.value);
+    for (const name of ['first', 'last']) {
+      const size = argument(name);
+      // What is out of range is refused by the resolver; here it must only not overflow.
+      if (typeof size === 'number' && size > 0) return Math.min(size, largestPageSize);
+    }
+    const ids = argument('ids');
+    if (Array.isArray(ids)) return ids.length;
+    if (field.args.some((known) => known.name === 'first')) return defaultPageSize;
+    return 0;
+  }
+
+  function cost(set: SelectionSetNode, typeName: string, paged: boolean): number {
+    const type = schema.getType(typeName);
+    let sum = 0;
+    for (const selection of set.selections) {
+      if (selection.kind === 'Field') {
+        sum += fieldCost(selection, type, paged);
+      } else if (selection.kind === 'InlineFragment') {
+        sum += cost(selection.selectionSet, selection.typeCondition?.name.value ?? typeName, paged);
+      } else {
+        sum += fragmentCost(selection.name.value, paged);
+      }
+    }
+    return sum;
+  }
+
+  function fieldCost(node: FieldNode, parent: unknown, paged: boolean): number {
+    if (node.name.value.startsWith('__')) return 1;
+    const hasFields = parent as { getFields?: () => Record<string, GraphQLField<unknown, unknown>> } | undefined;
+    const field = hasFields?.getFields?.()[node.name.value];
+    if (field === undefined || node.selectionSet === undefined) return 1;
+    const named = getNamedType(field.type);
+    const nullable = isNullableType(field.type) ? field.type : field.type.ofType;
+    const size = sizeOf(field, node);
+    const connection = isObjectType(named) && named.name.endsWith('Connection');
+    // Within a page its size has been counted already, where it was asked for.
+    const items = connection ? size : isListType(nullable) && !paged ? size || usualListSize : 1;
+    return 1 + Math.max(items, 1) * cost(node.selectionSet, named.name, connection);
+  }
+
+  function fragmentCost(name: string, paged: boolean): number {
+    const key = `${paged}:${name}`;
+    const found = known.get(key);
+    if (found !== undefined) return found;
+    const fragment = fragments.get(name);
+    const made = fragment === undefined ? 0 : cost(fragment.selectionSet, fragment.typeCondition.name.value, paged);
+    known.set(key, made);
+    return made;
+  }
+
+  const root = schema.getRootType(operation.operation)?.name ?? '';
+  return cost(operation.selectionSet, root, false);
+}
