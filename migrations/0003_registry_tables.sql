@@ -162,6 +162,9 @@ create index idx_projects_owner_id on registry.projects (owner_id);
 create index idx_projects_unclassified on registry.projects (name, id) where unclassified;
 create index idx_projects_remote_origin_trgm on registry.projects using gin (remote_origin public.gin_trgm_ops);
 create index idx_projects_search_trgm on registry.projects using gin (search_text public.gin_trgm_ops);
+-- What a search term begins is found first, whatever the database's collation.
+create index idx_projects_slug_prefix on registry.projects (slug text_pattern_ops);
+create index idx_projects_name_prefix on registry.projects (lower(name) text_pattern_ops);
 create index idx_projects_managed_by on registry.projects using gin (managed_by);
 create index idx_projects_kinds on registry.projects using gin (kinds);
 create index idx_projects_metadata on registry.projects using gin (metadata);

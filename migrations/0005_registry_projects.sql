@@ -276,34 +276,46 @@ end
 $$;
 comment on function registry.get_project_by_origin is 'The project of a remote, in any of its spellings; unknown is an error.';
 
--- Two conditions, each answered by the trigram index: words close to the query (typos), and the query as it is (too
--- short or too common for its words to be close to anything).
+-- A page of results must not cost a look at every project, even when every project fits: at most so many candidates are
+-- ranked, those first that the term begins, then those that contain it, then those that are close to it (typos). All three
+-- are read off indexes; a sequential scan is ruled out because the planner cannot guess how many rows are close to a term.
 --
--- Loads pg_trgm into this session: until then its settings are unknown, and only a superuser may write those into a function.
+-- The first statement loads pg_trgm into this session: until then its settings are unknown, and only a superuser may write
+-- those into a function.
 select public.show_limit();
 create function registry.search_projects(p_query text, p_limit int default 20)
 returns table (id uuid, slug text, name text, relevance real)
-language sql stable
+language plpgsql stable
 set search_path = ''
 set pg_trgm.word_similarity_threshold = 0.4
+set enable_seqscan = off
 as $$
-  select p.id, p.slug, p.name,
-    round(greatest(
-      public.word_similarity(q.text, lower(p.name)),
-      public.word_similarity(q.text, p.slug),
-      0.8 * public.word_similarity(q.text, lower(coalesce(p.remote_origin, ''))),
-      0.6 * public.word_similarity(q.text, p.search_text)
-    )::numeric + case when q.text in (lower(p.name), p.slug) then 1 when p.slug like q.pattern_start then 0.5 else 0 end, 4)::real
-    as relevance
-  from (
-    select lower(btrim(p_query)) as text,
-      replace(replace(replace(lower(btrim(p_query)), '\', '\\'), '%', '\%'), '_', '\_') || '%' as pattern_start
-  ) q
-  join registry.projects p
-    on q.text <> '' and p.active
-    and (p.search_text operator(public.%>) q.text or p.search_text like '%' || q.pattern_start)
-  order by relevance desc, p.name, p.id
-  limit least(greatest(p_limit, 1), 100)
+declare
+  v_text text := lower(btrim(p_query));
+  v_pattern text := replace(replace(replace(v_text, '\', '\\'), '%', '\%'), '_', '\_') || '%';
+begin
+  if v_text = '' then
+    return;
+  end if;
+  return query
+  with candidate as materialized (
+    (select p.id from registry.projects p where p.active and p.slug like v_pattern limit 200)
+    union (select p.id from registry.projects p where p.active and lower(p.name) like v_pattern limit 200)
+    union (select p.id from registry.projects p where p.active and p.search_text like '%' || v_pattern limit 400)
+    union (select p.id from registry.projects p where p.active and p.search_text operator(public.%>) v_text limit 1000)
+  )
+  select p.id, p.slug, p.name, (
+      greatest(
+        public.word_similarity(v_text, lower(p.name)),
+        public.word_similarity(v_text, p.slug),
+        0.8 * public.word_similarity(v_text, lower(coalesce(p.remote_origin, ''))),
+        0.6 * public.word_similarity(v_text, p.search_text)
+      ) + case when v_text in (lower(p.name), p.slug) then 1 when p.slug like v_pattern then 0.5 else 0 end
+    )::real as relevance
+  from candidate join registry.projects p on p.id = candidate.id
+  order by 4 desc, p.name, p.id
+  limit least(greatest(p_limit, 1), 100);
+end
 $$;
 comment on function registry.search_projects is
   'Active projects by name, slug, remote and description, best first; forgives typos.';

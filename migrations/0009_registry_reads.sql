@@ -54,13 +54,17 @@ returns setof registry.v_recent_agent_activity
 language sql stable
 set search_path = ''
 as $$
-  select a.id, a.agent_id, a.activity_type, a.description, a.file_path, a.created_at, a.worktree_id, w.name, w.branch_name, p.id, p.slug
+  select a.id, a.agent_id, a.activity_type, a.description, a.file_path, a.created_at, a.worktree_id, w.name, w.branch_name, w.project_id, w.slug
   from (
     select * from registry.agent_activities where agent_id = p_agent_id
     order by created_at desc, id desc limit least(greatest(p_limit, 1), 1000)
   ) a
-  join registry.worktrees w on w.id = a.worktree_id
-  join registry.projects p on p.id = w.project_id
+  -- One look-up each by key: the planner would otherwise hash all worktrees for a page of activities.
+  cross join lateral (
+    select w.name, w.branch_name, p.id as project_id, p.slug
+    from registry.worktrees w join registry.projects p on p.id = w.project_id
+    where w.id = a.worktree_id limit 1
+  ) w
   order by a.created_at desc, a.id desc
 $$;
 comment on function registry.get_agent_recent_work is 'What an agent did last, newest first.';

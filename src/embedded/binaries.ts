@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { chmod, cp, mkdir, readFile, rename, rm, symlink } from 'node:fs/promises';
+import { access, chmod, cp, mkdir, readFile, rename, rm, symlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
@@ -18,9 +18,7 @@ import type { OsUser } from './os-user.ts';
 export interface Binaries {
   initdb: string;
   postgres: string;
-  /** The package's version, e.g. `18.4.0-beta.17`. */
-  version: string;
-  /** Whether a library that `shared_preload_libraries` could name is there. */
+  /** Whether the library of pg_stat_statements is there to be preloaded: a missing one keeps the server from starting. */
   hasStatStatements: boolean;
 }
 
@@ -34,9 +32,9 @@ const run = promisify(execFile);
  */
 export async function findBinaries(user: OsUser, log: Logger): Promise<Binaries> {
   const { native, version } = await locatePackage();
-  if ((await tryToRun(native, user)) === null) return describe(native, version);
+  if ((await tryToRun(native, user)) === null) return describe(native);
   await mend(native).catch((error: unknown) => log.debug({ err: error }, 'could not mend the installed PostgreSQL'));
-  if ((await tryToRun(native, user)) === null) return describe(native, version);
+  if ((await tryToRun(native, user)) === null) return describe(native);
   const cached = cacheFolder(version);
   if ((await tryToRun(cached, user)) !== null) {
     log.info({ from: native, to: cached }, 'copying PostgreSQL to where it can be run');
@@ -49,7 +47,7 @@ export async function findBinaries(user: OsUser, log: Logger): Promise<Binaries>
         'Set DATABASE_URL to use a PostgreSQL server of your own (15 or newer).',
     );
   }
-  return describe(cached, version);
+  return describe(cached);
 }
 
 async function locatePackage(): Promise<{ native: string; version: string }> {
@@ -69,15 +67,15 @@ async function locatePackage(): Promise<{ native: string; version: string }> {
   }
 }
 
-async function describe(native: string, version: string): Promise<Binaries> {
+async function describe(native: string): Promise<Binaries> {
   const program = (name: string) => join(native, 'bin', name);
   const suffix = process.platform === 'darwin' ? 'dylib' : 'so';
   const library = join(native, 'lib', 'postgresql', `pg_stat_statements.${suffix}`);
-  const hasStatStatements = await readFile(library).then(
+  const hasStatStatements = await access(library).then(
     () => true,
     () => false,
   );
-  return { initdb: program('initdb'), postgres: program('postgres'), version, hasStatStatements };
+  return { initdb: program('initdb'), postgres: program('postgres'), hasStatStatements };
 }
 
 /** @returns null when both programs run as this user, else the complaint */
