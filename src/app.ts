@@ -56,7 +56,10 @@ export async function startApp(options: AppOptions): Promise<App> {
   }
 }
 
-async function compose({ config, log, migrate: mayMigrate = true, onStatement }: AppOptions, opened: AsyncDisposableStack): Promise<App> {
+async function compose(
+  { config, log, migrate: mayMigrate = true, onStatement }: AppOptions,
+  opened: AsyncDisposableStack,
+): Promise<App> {
   const urls = await findDatabase(config, log, opened);
   let sockets: WebSockets | null = null;
   const metrics = createMetrics({
@@ -187,7 +190,8 @@ async function listenOn(server: Server, config: Config, log: Logger): Promise<st
     }
   }
   const { port } = server.address() as AddressInfo;
-  if (config.PORT === undefined && port !== defaultPort) log.info(`Port ${defaultPort} is taken; listening on ${port}.`);
+  if (config.PORT === undefined && port !== defaultPort)
+    log.info(`Port ${defaultPort} is taken; listening on ${port}.`);
   return `http://${config.HOST.includes(':') ? `[${config.HOST}]` : config.HOST}:${port}`;
 }
 
@@ -206,7 +210,8 @@ function cannotListen(error: unknown, port: number, host: string): unknown {
   if (code === 'EADDRINUSE') {
     return new StartupError(`Port ${port} is taken. Set PORT to a free one, to 0 for any, or unset it.`);
   }
-  if (code === 'EACCES') return new StartupError(`Port ${port} needs more rights than this user has. Set another PORT.`);
+  if (code === 'EACCES')
+    return new StartupError(`Port ${port} needs more rights than this user has. Set another PORT.`);
   if (code === 'EADDRNOTAVAIL') return new StartupError(`This machine has no address ${host}. Set another HOST.`);
   return error;
 }

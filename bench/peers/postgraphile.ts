@@ -1,8 +1,8 @@
 /** The peer: PostGraphile 5 with its Amber preset over the same tables, as its documentation sets it up. */
 import { createServer } from 'node:http';
-import { grafserv } from 'postgraphile/grafserv/node';
-import { makePgService } from 'postgraphile/adaptors/pg';
 import { postgraphile } from 'postgraphile';
+import { makePgService } from 'postgraphile/adaptors/pg';
+import { grafserv } from 'postgraphile/grafserv/node';
 import { PostGraphileAmberPreset } from 'postgraphile/presets/amber';
 
 const preset = {

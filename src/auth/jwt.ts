@@ -79,7 +79,8 @@ async function viewerOf(
   const subject = `${issuer}|${claims.sub}`;
   const text = (claim: string) => (typeof claims[claim] === 'string' ? (claims[claim] as string) : null);
   const handle = text('preferred_username') ?? text('email') ?? claims.sub ?? 'user';
-  const { rows } = await sql<SubjectRow>`select * from auth.principal_for_subject(${subject}, ${handle}, ${text('name')},
+  const { rows } =
+    await sql<SubjectRow>`select * from auth.principal_for_subject(${subject}, ${handle}, ${text('name')},
     ${[...firstScopes]}::text[])`.execute(database.runtime);
   const [found] = rows;
   if (found === undefined) throw new Error('auth.principal_for_subject answered no row');

@@ -38,7 +38,9 @@ async function readToken(file: string): Promise<string | null> {
 }
 
 async function worksStill(pool: Pool, token: string): Promise<boolean> {
-  const { rows } = await pool.query<{ outcome: string }>('select outcome from auth.authenticate($1)', [hashToken(token)]);
+  const { rows } = await pool.query<{ outcome: string }>('select outcome from auth.authenticate($1)', [
+    hashToken(token),
+  ]);
   return rows[0]?.outcome === 'ok';
 }
 

@@ -52,7 +52,8 @@ export async function migrate(
     max: 2,
     application_name: 'treeline-migrate',
     // A migration may take its time, and its notices ("extension exists, skipping") are not news.
-    options: '-c search_path=public -c timezone=UTC -c statement_timeout=0 -c idle_session_timeout=0 -c client_min_messages=warning',
+    options:
+      '-c search_path=public -c timezone=UTC -c statement_timeout=0 -c idle_session_timeout=0 -c client_min_messages=warning',
   });
   // An idle connection that breaks; a statement under way fails by itself.
   pool.on('error', ({ message }) => log.debug(`a connection of the migrations ended: ${message}`));

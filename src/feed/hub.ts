@@ -93,7 +93,9 @@ class Queue implements Subscription {
     this.#events.set(event.id, op === event.op ? event : { ...event, op });
     if (this.#events.size > mostQueuedEvents) {
       this.#events.clear();
-      this.fail(new RequestError('RESYNC_REQUIRED', 'Events came faster than they were read: query again, then subscribe.'));
+      this.fail(
+        new RequestError('RESYNC_REQUIRED', 'Events came faster than they were read: query again, then subscribe.'),
+      );
     }
   }
 

@@ -1,8 +1,8 @@
 import SchemaBuilder from '@pothos/core';
 import RelayPlugin from '@pothos/plugin-relay';
 import type { RequestContext } from '../auth/context.ts';
-import type { Json } from '../kernel/json.ts';
 import { decodeId, encodeId } from '../kernel/ids.ts';
+import type { Json } from '../kernel/json.ts';
 
 interface BuilderTypes {
   Context: RequestContext;

@@ -1,7 +1,7 @@
 import { RequestError } from '../kernel/errors.ts';
+import { isUuid } from '../kernel/ids.ts';
 import type { Json } from '../kernel/json.ts';
 import { builder } from './builder.ts';
-import { isUuid } from '../kernel/ids.ts';
 
 function refuse(scalar: string, expected: string, value: unknown): never {
   throw new RequestError('BAD_USER_INPUT', `${scalar}: expected ${expected}, got ${JSON.stringify(value)}.`);

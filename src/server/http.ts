@@ -56,7 +56,8 @@ export function createHttpServer(options: HttpOptions): Server {
     if (refusal !== null) return sendError(response, 403, 'FORBIDDEN', refusal);
     if (crossOrigin(exchange, options.access)) return;
     const room = rooms[pathOf(request)];
-    if (room === undefined) return sendError(response, 404, 'BAD_USER_INPUT', 'There is nothing here. The API is at /graphql.');
+    if (room === undefined)
+      return sendError(response, 404, 'BAD_USER_INPUT', 'There is nothing here. The API is at /graphql.');
     room(exchange).catch((error: unknown) => fail(exchange, error, options));
   });
   server.headersTimeout = headersTimeoutMs;
@@ -121,7 +122,11 @@ async function sendGraphiql({ request, response }: Exchange): Promise<void> {
   if (request.headers['if-none-match'] === page.etag) return void response.writeHead(304, headers).end();
   const packed = (request.headers['accept-encoding'] ?? '').includes('gzip');
   const body = packed ? page.gzipped : page.html;
-  response.writeHead(200, { ...headers, ...(packed ? { 'content-encoding': 'gzip' } : {}), 'content-length': body.length });
+  response.writeHead(200, {
+    ...headers,
+    ...(packed ? { 'content-encoding': 'gzip' } : {}),
+    'content-length': body.length,
+  });
   response.end(body);
 }
 
@@ -134,7 +139,12 @@ async function metrics({ request, response }: Exchange, options: HttpOptions): P
   response.writeHead(200, { 'content-type': registry.contentType }).end(await registry.metrics());
 }
 
-function note({ response, requestId }: Exchange, context: ServerContext | null, startedAt: number, options: HttpOptions): void {
+function note(
+  { response, requestId }: Exchange,
+  context: ServerContext | null,
+  startedAt: number,
+  options: HttpOptions,
+): void {
   const seconds = (performance.now() - startedAt) / 1_000;
   const operation = context?.operation ?? { kind: 'none', name: null };
   const outcome = response.writableFinished ? (response.statusCode < 400 ? 'ok' : 'refused') : 'aborted';
@@ -154,7 +164,11 @@ function note({ response, requestId }: Exchange, context: ServerContext | null, 
   );
 }
 
-function fail({ response, requestId }: Exchange, error: unknown, { log, metrics: { error: count } }: HttpOptions): void {
+function fail(
+  { response, requestId }: Exchange,
+  error: unknown,
+  { log, metrics: { error: count } }: HttpOptions,
+): void {
   if (response.headersSent || response.destroyed) return void response.destroy();
   if (error instanceof BodyTooLarge) {
     count('LIMIT_EXCEEDED');

@@ -2,15 +2,15 @@ import {
   type DocumentNode,
   type FieldNode,
   type FragmentDefinitionNode,
-  getNamedType,
   type GraphQLField,
   type GraphQLSchema,
+  getNamedType,
   isListType,
   isNullableType,
   isObjectType,
   type OperationDefinitionNode,
-  parse,
   type ParseOptions,
+  parse,
   type SelectionSetNode,
   type Source,
   type ValueNode,
@@ -46,7 +46,9 @@ export function parseWithin(limits: Limits): (source: string | Source, options?:
     }
     const { depth, aliases } = measure(document);
     if (depth > limits.depth) {
-      throw limitExceeded(`The document nests ${depth} levels deep and the limit is ${limits.depth}: ask for less at once.`);
+      throw limitExceeded(
+        `The document nests ${depth} levels deep and the limit is ${limits.depth}: ask for less at once.`,
+      );
     }
     if (aliases > limits.aliases) {
       throw limitExceeded(`The document has ${aliases} aliases and the limit is ${limits.aliases}: split it.`);
@@ -57,7 +59,9 @@ export function parseWithin(limits: Limits): (source: string | Source, options?:
 
 function fragmentsOf(document: DocumentNode): Map<string, FragmentDefinitionNode> {
   return new Map(
-    document.definitions.flatMap((node) => (node.kind === 'FragmentDefinition' ? [[node.name.value, node] as const] : [])),
+    document.definitions.flatMap((node) =>
+      node.kind === 'FragmentDefinition' ? [[node.name.value, node] as const] : [],
+    ),
   );
 }
 
@@ -67,14 +71,17 @@ function measure(document: DocumentNode): { depth: number; aliases: number } {
   let aliases = 0;
 
   function depthOf(set: SelectionSetNode): number {
-    return Math.max(0, ...set.selections.map((selection) => {
-      if (selection.kind === 'FragmentSpread') return depthOfFragment(selection.name.value);
-      if (selection.kind === 'InlineFragment') return depthOf(selection.selectionSet);
-      if (selection.alias !== undefined) aliases += 1;
-      // Introspection answers from memory, and graphql-js bounds its depth itself.
-      if (selection.name.value.startsWith('__')) return 1;
-      return 1 + (selection.selectionSet === undefined ? 0 : depthOf(selection.selectionSet));
-    }));
+    return Math.max(
+      0,
+      ...set.selections.map((selection) => {
+        if (selection.kind === 'FragmentSpread') return depthOfFragment(selection.name.value);
+        if (selection.kind === 'InlineFragment') return depthOf(selection.selectionSet);
+        if (selection.alias !== undefined) aliases += 1;
+        // Introspection answers from memory, and graphql-js bounds its depth itself.
+        if (selection.name.value.startsWith('__')) return 1;
+        return 1 + (selection.selectionSet === undefined ? 0 : depthOf(selection.selectionSet));
+      }),
+    );
   }
 
   function depthOfFragment(name: string): number {

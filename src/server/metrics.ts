@@ -1,6 +1,6 @@
 import type { LogEvent } from 'kysely';
 import type pg from 'pg';
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
 /** What Prometheus reads from `/metrics`. A registry of its own, so that several gateways fit into one process. */
 export interface Metrics {
@@ -51,7 +51,11 @@ export function createMetrics(measured: Measured): Metrics {
         this.set(read());
       },
     });
-  gauge('treeline_pool_connections', 'Database connections for request work', () => measured.runtimePool()?.totalCount ?? 0);
+  gauge(
+    'treeline_pool_connections',
+    'Database connections for request work',
+    () => measured.runtimePool()?.totalCount ?? 0,
+  );
   gauge('treeline_pool_idle', 'Those of them that are idle', () => measured.runtimePool()?.idleCount ?? 0);
   gauge('treeline_pool_waiting', 'Requests that wait for one', () => measured.runtimePool()?.waitingCount ?? 0);
   gauge('treeline_websockets', 'Open WebSockets', measured.sockets);

@@ -1,4 +1,4 @@
-import { type DocumentNode, getOperationAST, type GraphQLSchema } from 'graphql';
+import { type DocumentNode, type GraphQLSchema, getOperationAST } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import type { RequestContext } from '../auth/context.ts';
 import { limitExceeded } from './errors.ts';
@@ -39,7 +39,9 @@ export function useLimits(limits: Limits): Plugin<ServerContext> {
     const cost = costOf({ schema: args.schema, document: args.document, operation, variables });
     return cost <= limits.cost
       ? null
-      : limitExceeded(`The operation costs ${cost} and the limit is ${limits.cost}: ask for smaller pages or fewer fields.`);
+      : limitExceeded(
+          `The operation costs ${cost} and the limit is ${limits.cost}: ask for smaller pages or fewer fields.`,
+        );
   }
 
   return {

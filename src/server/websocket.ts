@@ -1,7 +1,12 @@
 import type { Server } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { GraphQLError, type ExecutionArgs } from 'graphql';
-import { CloseCode, type ConnectionInitMessage, GRAPHQL_TRANSPORT_WS_PROTOCOL, type SubscribePayload } from 'graphql-ws';
+import type { ExecutionArgs, GraphQLError } from 'graphql';
+import {
+  CloseCode,
+  type ConnectionInitMessage,
+  GRAPHQL_TRANSPORT_WS_PROTOCOL,
+  type SubscribePayload,
+} from 'graphql-ws';
 import { type Extra, useServer } from 'graphql-ws/use/ws';
 import { WebSocketServer } from 'ws';
 import type { Viewer } from '../auth/context.ts';
@@ -58,7 +63,8 @@ export function serveWebSockets(options: WebSocketOptions): WebSockets {
   const perPrincipal = new Map<string, number>();
 
   options.server.on('upgrade', (request, socket, head) => {
-    if (new URL(request.url ?? '/', 'http://localhost').pathname !== '/graphql') return refuse(socket, 404, 'Not Found');
+    if (new URL(request.url ?? '/', 'http://localhost').pathname !== '/graphql')
+      return refuse(socket, 404, 'Not Found');
     const refusal = access.refusal(request);
     if (refusal !== null) return refuse(socket, 403, refusal);
     sockets.handleUpgrade(request, socket, head, (webSocket) => sockets.emit('connection', webSocket, request));
@@ -75,10 +81,13 @@ export function serveWebSockets(options: WebSocketOptions): WebSockets {
     if (viewer.expiresAtMs === null) return;
     // Timers hold at most 2^31 - 1 ms, some 24 days: longer ones are looked at again.
     const waitMs = Math.min(viewer.expiresAtMs - Date.now(), 2 ** 31 - 1);
-    held.expiry = setTimeout(() => {
-      if ((viewer.expiresAtMs ?? 0) <= Date.now()) held.socket.close(CloseCode.Forbidden, 'The token has expired');
-      else closeWhenExpired(held, viewer);
-    }, Math.max(waitMs, 0));
+    held.expiry = setTimeout(
+      () => {
+        if ((viewer.expiresAtMs ?? 0) <= Date.now()) held.socket.close(CloseCode.Forbidden, 'The token has expired');
+        else closeWhenExpired(held, viewer);
+      },
+      Math.max(waitMs, 0),
+    );
     held.expiry.unref();
   }
 
@@ -118,10 +127,7 @@ export function serveWebSockets(options: WebSocketOptions): WebSockets {
   );
 
   /** Never throws: graphql-ws answers a throw by closing the socket, and with it everybody else's operations. */
-  async function prepare(
-    held: Held,
-    payload: SubscribePayload,
-  ): Promise<Prepared | GraphQLError[]> {
+  async function prepare(held: Held, payload: SubscribePayload): Promise<Prepared | GraphQLError[]> {
     let context: ServerContext | null = null;
     const startedAt = performance.now();
     try {
@@ -129,7 +135,10 @@ export function serveWebSockets(options: WebSocketOptions): WebSockets {
       context = options.makeContext(await options.authenticate(held.authorization ?? null));
       held.operations = (held.operations ?? 0) + 1;
       if (held.operations > mostOperationsPerSocket) {
-        throw new RequestError('LIMIT_EXCEEDED', `A socket carries at most ${mostOperationsPerSocket} operations at once.`);
+        throw new RequestError(
+          'LIMIT_EXCEEDED',
+          `A socket carries at most ${mostOperationsPerSocket} operations at once.`,
+        );
       }
       const { schema, parse, validate, contextFactory, execute, subscribe } = yoga.getEnveloped(context as never);
       const document = parse(payload.query);
@@ -193,4 +202,3 @@ function refuse(socket: Duplex, status: number, reason: string): void {
       `Content-Length: ${text.length}\r\nConnection: close\r\n\r\n${text}`,
   );
 }
-

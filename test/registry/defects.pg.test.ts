@@ -9,7 +9,10 @@ describe('defects of the old registry', () => {
 
   beforeAll(async () => {
     database = await createTestDatabase();
-    project = await value(database.owner, `select registry.register_project('defects', 'git@example.com:t/defects.git')`);
+    project = await value(
+      database.owner,
+      `select registry.register_project('defects', 'git@example.com:t/defects.git')`,
+    );
   });
   afterAll(() => database.close());
 
@@ -33,7 +36,10 @@ describe('defects of the old registry', () => {
   test('pg_trgm never created: the extension is there, and its index serves the search', async () => {
     expect(await value(database.owner, `select count(*)::int from pg_extension where extname = 'pg_trgm'`)).toBe(1);
     expect(
-      await value(database.owner, `select indexdef from pg_indexes where indexname = 'idx_projects_remote_origin_trgm'`),
+      await value(
+        database.owner,
+        `select indexdef from pg_indexes where indexname = 'idx_projects_remote_origin_trgm'`,
+      ),
     ).toContain('gin_trgm_ops');
   });
 
@@ -89,7 +95,10 @@ describe('defects of the old registry', () => {
 
   test('a re-registered worktree never in flight again: after a merge it begins a new life', async () => {
     const id = await worktree();
-    await database.owner.query(`select registry.update_worktree_git_state($1, p_ahead => 2, p_changed_files => '[{"path": "a", "change": "M"}]')`, [id]);
+    await database.owner.query(
+      `select registry.update_worktree_git_state($1, p_ahead => 2, p_changed_files => '[{"path": "a", "change": "M"}]')`,
+      [id],
+    );
     await database.owner.query(`select registry.mark_worktree_merged($1, 'somebody', repeat('a', 40))`, [id]);
     expect(await stateOf(id)).toMatchObject({ status: 'merged', in_flight: false, active: false });
     const again = await value<string>(
@@ -108,7 +117,14 @@ describe('defects of the old registry', () => {
        from registry.worktrees w where id = $1`,
       [id],
     );
-    expect(life).toEqual({ merged_at: null, merged_by: null, merge_commit: null, agent_id: 'agent-2', branch_name: 'fix/y', files: 0 });
+    expect(life).toEqual({
+      merged_at: null,
+      merged_by: null,
+      merge_commit: null,
+      agent_id: 'agent-2',
+      branch_name: 'fix/y',
+      files: 0,
+    });
   });
 
   test('maintenance_vacuum() always failing: every statement of its list runs', async () => {
@@ -125,16 +141,21 @@ describe('defects of the old registry', () => {
     const ahead = await worktree();
     await database.owner.query(`select registry.update_worktree_git_state($1, p_behind => 3)`, [behind]);
     await database.owner.query(`select registry.update_worktree_git_state($1, p_ahead => 3)`, [ahead]);
-    const of = async (sql: string) => (await rows<{ id: string }>(database.owner, sql, [project])).map((row) => row.id).sort();
+    const of = async (sql: string) =>
+      (await rows<{ id: string }>(database.owner, sql, [project])).map((row) => row.id).sort();
     const column = await of(`select id from registry.worktrees where in_flight and project_id = $1`);
     expect(column).toContain(ahead);
     expect(column).not.toContain(behind);
     expect(await of(`select id from registry.v_inflight_work where project_id = $1`)).toEqual(column);
     expect(await of(`select id from registry.get_inflight_work($1)`)).toEqual(column);
     expect(
-      await value(database.owner, `select in_flight_worktrees::int from registry.v_projects_summary where id = $1`, [project]),
+      await value(database.owner, `select in_flight_worktrees::int from registry.v_projects_summary where id = $1`, [
+        project,
+      ]),
     ).toBe(column.length);
-    expect(await value(database.owner, `select in_flight_worktrees::int from registry.get_registry_stats()`)).toBe(column.length);
+    expect(await value(database.owner, `select in_flight_worktrees::int from registry.get_registry_stats()`)).toBe(
+      column.length,
+    );
   });
 
   test('no typo tolerance in search: renmed finds renamed', async () => {
@@ -145,8 +166,14 @@ describe('defects of the old registry', () => {
   });
 
   test("HTTPS and other hosts' remotes rejected: they are taken", async () => {
-    for (const remote of ['https://git.example.org:8443/team/tool', 'ssh://git@codeberg.org/a/b.git', 'git://h.example/x.git']) {
-      expect(await value(database.owner, `select registry.register_project('other', $1)`, [remote])).toBeTypeOf('string');
+    for (const remote of [
+      'https://git.example.org:8443/team/tool',
+      'ssh://git@codeberg.org/a/b.git',
+      'git://h.example/x.git',
+    ]) {
+      expect(await value(database.owner, `select registry.register_project('other', $1)`, [remote])).toBeTypeOf(
+        'string',
+      );
     }
   });
 
@@ -156,6 +183,8 @@ describe('defects of the old registry', () => {
     const refusal = await refusalOf(database.owner.query(`select registry.claim_worktree($1, 'second', 's')`, [id]));
     expect(refusal).toMatchObject({ code: 'CLAIMED', sqlstate: '55006', details: { agentId: 'first' } });
     expect(Date.parse(String(refusal.details?.expiresAt))).toBeGreaterThan(Date.now());
-    expect(await value(database.owner, `select agent_id from registry.worktree_claims where worktree_id = $1`, [id])).toBe('first');
+    expect(
+      await value(database.owner, `select agent_id from registry.worktree_claims where worktree_id = $1`, [id]),
+    ).toBe('first');
   });
 });

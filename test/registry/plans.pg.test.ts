@@ -21,7 +21,11 @@ describe('plans on a large registry', () => {
   afterAll(() => database.close());
 
   async function nodes(sql: string, values: unknown[] = []): Promise<PlanNode[]> {
-    const [row] = await rows<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(database.owner, `explain (format json) ${sql}`, values);
+    const [row] = await rows<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(
+      database.owner,
+      `explain (format json) ${sql}`,
+      values,
+    );
     const flat = (node: PlanNode): PlanNode[] => [node, ...(node.Plans ?? []).flatMap(flat)];
     return row === undefined ? [] : flat(row['QUERY PLAN'][0].Plan);
   }
@@ -66,12 +70,17 @@ describe('plans on a large registry', () => {
     expect(scanned(plan)).toEqual([]);
   });
 
-  test.each(['updated_at', 'created_at', 'behind_trunk'])('a page of worktrees by %s needs no sort of all', async (column) => {
-    const where = column === 'behind_trunk' ? 'where w.in_flight' : '';
-    const plan = await nodes(`select w.id from registry.worktrees w ${where} order by w.${column} desc, w.id desc limit 21`);
-    expect(scanned(plan)).toEqual([]);
-    expect(plan.map((node) => node['Node Type'])).not.toContain('Sort');
-  });
+  test.each(['updated_at', 'created_at', 'behind_trunk'])(
+    'a page of worktrees by %s needs no sort of all',
+    async (column) => {
+      const where = column === 'behind_trunk' ? 'where w.in_flight' : '';
+      const plan = await nodes(
+        `select w.id from registry.worktrees w ${where} order by w.${column} desc, w.id desc limit 21`,
+      );
+      expect(scanned(plan)).toEqual([]);
+      expect(plan.map((node) => node['Node Type'])).not.toContain('Sort');
+    },
+  );
 });
 
 describe('search among many projects', () => {
@@ -100,7 +109,10 @@ describe('search among many projects', () => {
       );
     await database.owner.query('select pg_stat_force_next_flush()');
     const before = await scans();
-    const found = await rows<{ slug: string }>(database.owner, `select slug from registry.search_projects('project-77')`);
+    const found = await rows<{ slug: string }>(
+      database.owner,
+      `select slug from registry.search_projects('project-77')`,
+    );
     await database.owner.query('select pg_stat_force_next_flush()');
     expect(found[0]?.slug).toBe('project-77');
     expect(await scans()).toBeGreaterThan(before);

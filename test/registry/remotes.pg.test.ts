@@ -39,30 +39,44 @@ describe('remotes', () => {
     expect(await key(remote)).toBe(expected);
   });
 
-  test.each(['', ' ', '/srv/git/r', './r', 'C:\\work\\r', 'C:/work/r', 'ftp://h/r', 'https://github.com', 'https:///o/r', 'host:', 'just words', 'https://h/o/r?x=1'])(
-    '%j is no remote and is refused with what was expected',
-    async (remote) => {
-      const refusal = await refusalOf(key(remote));
-      expect(refusal).toMatchObject({ code: 'INVALID', sqlstate: '22023' });
-      expect(refusal.message).toMatch(/^Expected a (git )?remote/);
-    },
-  );
+  test.each([
+    '',
+    ' ',
+    '/srv/git/r',
+    './r',
+    'C:\\work\\r',
+    'C:/work/r',
+    'ftp://h/r',
+    'https://github.com',
+    'https:///o/r',
+    'host:',
+    'just words',
+    'https://h/o/r?x=1',
+  ])('%j is no remote and is refused with what was expected', async (remote) => {
+    const refusal = await refusalOf(key(remote));
+    expect(refusal).toMatchObject({ code: 'INVALID', sqlstate: '22023' });
+    expect(refusal.message).toMatch(/^Expected a (git )?remote/);
+  });
 
   test('all spellings of any repository have one key', async () => {
     const word = fc.stringMatching(/^[a-z][a-z0-9-]{0,10}[a-z0-9]$/);
     await fc.assert(
       fc.asyncProperty(word, word, fc.array(word, { minLength: 1, maxLength: 3 }), async (host, owner, path) => {
         const tail = [owner, ...path].join('/');
-        const keys = await rows<{ key: string }>(database.owner, `select registry.normalize_remote(r) as key from unnest($1::text[]) r`, [
+        const keys = await rows<{ key: string }>(
+          database.owner,
+          `select registry.normalize_remote(r) as key from unnest($1::text[]) r`,
           [
-            `git@${host}:${tail}.git`,
-            `${host}:${tail}`,
-            `https://${host.toUpperCase()}/${tail}`,
-            `https://me:pw@${host}/${tail}.git/`,
-            `ssh://git@${host}:22/${tail}`,
-            `git://${host}:9418/${tail}.git`,
+            [
+              `git@${host}:${tail}.git`,
+              `${host}:${tail}`,
+              `https://${host.toUpperCase()}/${tail}`,
+              `https://me:pw@${host}/${tail}.git/`,
+              `ssh://git@${host}:22/${tail}`,
+              `git://${host}:9418/${tail}.git`,
+            ],
           ],
-        ]);
+        );
         expect(new Set(keys.map((row) => row.key))).toEqual(new Set([`${host}/${tail}`]));
       }),
       { numRuns: size(300) },
@@ -70,10 +84,20 @@ describe('remotes', () => {
   });
 
   test('credentials in a remote are stored nowhere and shown in no error', async () => {
-    const id = await value(database.owner, `select registry.register_project('secretive', 'https://user:hunter2@h.example/o/s.git')`);
-    const stored = await value<string>(database.owner, `select to_jsonb(p)::text from registry.projects p where id = $1`, [id]);
+    const id = await value(
+      database.owner,
+      `select registry.register_project('secretive', 'https://user:hunter2@h.example/o/s.git')`,
+    );
+    const stored = await value<string>(
+      database.owner,
+      `select to_jsonb(p)::text from registry.projects p where id = $1`,
+      [id],
+    );
     expect(stored).not.toContain('hunter2');
-    await database.owner.query(`update registry.projects set remote_origin = 'ssh://git:hunter2@h.example/o/s2' where id = $1`, [id]);
+    await database.owner.query(
+      `update registry.projects set remote_origin = 'ssh://git:hunter2@h.example/o/s2' where id = $1`,
+      [id],
+    );
     expect(await value(database.owner, `select remote_origin from registry.projects where id = $1`, [id])).toBe(
       'ssh://git@h.example/o/s2',
     );

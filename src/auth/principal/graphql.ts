@@ -111,7 +111,7 @@ addMutation<NewPrincipal, PrincipalAnswer>({
       kind: t.field({ type: PrincipalKind, required: true, description: 'What it is.' }),
       handle: t.string({ required: true, description: 'Its short name, lower-case, unique.' }),
       displayName: t.string({ description: 'Its name for people.' }),
-      externalId: t.string({ description: "Its subject at the identity provider whose JWTs are accepted." }),
+      externalId: t.string({ description: 'Its subject at the identity provider whose JWTs are accepted.' }),
       scopes: t.field({
         type: [Scope],
         required: true,

@@ -1,5 +1,5 @@
-import { keyOf } from '../../kernel/ids.ts';
 import { Refusal } from '../../kernel/errors.ts';
+import { keyOf } from '../../kernel/ids.ts';
 import { type RequestContext, requireScope } from '../context.ts';
 import type { Scope } from '../scopes.ts';
 import * as store from './store.ts';
@@ -34,7 +34,11 @@ export async function updatePrincipal(context: RequestContext, change: Principal
   return id;
 }
 
-export async function setPrincipalDisabled(context: RequestContext, principal: string, disabled: boolean): Promise<string> {
+export async function setPrincipalDisabled(
+  context: RequestContext,
+  principal: string,
+  disabled: boolean,
+): Promise<string> {
   requireScope(context.viewer, 'admin');
   const id = await store.setPrincipalDisabled(context, requirePrincipalKey(principal), disabled);
   context.sessions.forgetPrincipal(id);

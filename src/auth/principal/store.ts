@@ -17,7 +17,10 @@ export const principalOrder: Order = {
 const selected = sql`p.id, p.kind, p.handle, p.display_name, p.scopes, p.disabled_at`;
 
 export function listPrincipalsById(context: RequestContext, ids: readonly string[]): Promise<PrincipalRow[]> {
-  return callAuth(context, sql`(select ${selected} from auth.principals p where p.id = any(${ids}::uuid[])) as principal`);
+  return callAuth(
+    context,
+    sql`(select ${selected} from auth.principals p where p.id = any(${ids}::uuid[])) as principal`,
+  );
 }
 
 export function listPrincipals(context: RequestContext, page: Page): Promise<PrincipalRow[]> {

@@ -1,7 +1,7 @@
 import { builder } from '../../graphql/builder.ts';
 import { groupedBy, loader } from '../../graphql/loaders.ts';
 import { addMutation } from '../../graphql/payload.ts';
-import { Principal, principalLoader, ProjectRole } from '../principal/graphql.ts';
+import { Principal, ProjectRole, principalLoader } from '../principal/graphql.ts';
 import { saveSpace, setSpaceMember } from './service.ts';
 import { listSpaceMembers, listSpaces, type SpaceMemberRow, type SpaceRow } from './store.ts';
 

@@ -1,5 +1,5 @@
-import { keyOf } from '../../kernel/ids.ts';
 import { Refusal } from '../../kernel/errors.ts';
+import { keyOf } from '../../kernel/ids.ts';
 import type { RequestContext } from '../context.ts';
 import { requirePrincipalKey } from '../principal/service.ts';
 import type { Scope } from '../scopes.ts';

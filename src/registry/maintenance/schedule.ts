@@ -15,8 +15,16 @@ interface Task {
 const day = 24;
 
 const tasks: readonly Task[] = [
-  { name: 'activity_partitions', everyHours: day, statements: async () => ['select registry.ensure_activity_partitions()'] },
-  { name: 'old_activities', everyHours: 7 * day, statements: async () => ['select registry.cleanup_old_activities(90)'] },
+  {
+    name: 'activity_partitions',
+    everyHours: day,
+    statements: async () => ['select registry.ensure_activity_partitions()'],
+  },
+  {
+    name: 'old_activities',
+    everyHours: 7 * day,
+    statements: async () => ['select registry.cleanup_old_activities(90)'],
+  },
   {
     name: 'inactive_worktrees',
     everyHours: 30 * day,

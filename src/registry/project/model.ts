@@ -1,5 +1,5 @@
-import { isUuid, keyOf } from '../../kernel/ids.ts';
 import { Refusal } from '../../kernel/errors.ts';
+import { isUuid, keyOf } from '../../kernel/ids.ts';
 import type { Json } from '../../kernel/json.ts';
 
 /** A project as it is stored; timestamps are RFC 3339 text. */

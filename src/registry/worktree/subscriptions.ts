@@ -1,8 +1,8 @@
 import type { RequestContext } from '../../auth/context.ts';
 import type { FeedEvent } from '../../feed/hub.ts';
 import { builder } from '../../graphql/builder.ts';
-import { encodeId } from '../../kernel/ids.ts';
 import { forgetLoaded } from '../../graphql/loaders.ts';
+import { encodeId } from '../../kernel/ids.ts';
 import { ProjectRefInput } from '../project/graphql.ts';
 import type { ProjectReference } from '../project/model.ts';
 import { findProjectId } from '../project/service.ts';

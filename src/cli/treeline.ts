@@ -1,0 +1,105 @@
+#!/usr/bin/env node
+import { Command, InvalidArgumentError } from 'commander';
+import { GatewayError } from '../client/client.ts';
+import { readConfig } from '../config.ts';
+import { StartupError } from '../kernel/errors.ts';
+import { findGateway, hostName } from './gateway.ts';
+import { inFlightTable, listInFlight } from './ls.ts';
+import { runMigrate } from './migrate.ts';
+import { failed, runScan, scanSummary } from './scan.ts';
+import { createToken, readScopes, revokeToken, tokenTable } from './token.ts';
+
+const program = new Command('treeline')
+  .description("The live registry of a fleet's projects and worktrees, from a terminal")
+  .showHelpAfterError()
+  .exitOverride();
+
+program
+  .command('scan')
+  .description('find the git repositories below folders and report all their worktrees')
+  .argument('[dir...]', 'where to look; this folder when left out')
+  .option('--host <name>', 'the name under which this machine reports')
+  .option('--json', 'print what happened as JSON')
+  .action(async (directories: string[], options: { host?: string; json?: boolean }) => {
+    const config = readConfig();
+    const gateway = await findGateway(config);
+    const stop = new AbortController();
+    process.once('SIGINT', () => stop.abort(new StartupError('Stopped. What was reported until then is stored.')));
+    const startedAt = performance.now();
+    const host = hostName(options.host, config, gateway);
+    const repositories = await runScan(gateway, directories.length === 0 ? ['.'] : directories, {
+      host,
+      signal: stop.signal,
+    });
+    const seconds = (performance.now() - startedAt) / 1_000;
+    print(options.json === true ? toJson({ host, repositories }) : scanSummary(repositories, seconds));
+    if (repositories.some(failed)) process.exitCode = 1;
+  });
+
+program
+  .command('ls')
+  .description('list the work in flight: uncommitted or not merged yet, on all hosts')
+  .option('--json', 'print it as JSON')
+  .action(async (options: { json?: boolean }) => {
+    const { client } = await findGateway(readConfig());
+    const worktrees = await listInFlight(client);
+    print(options.json === true ? toJson(worktrees) : inFlightTable(worktrees));
+  });
+
+const token = program.command('token').description('make, list and revoke tokens');
+
+token
+  .command('create')
+  .description('make a token for yourself and print it, this one time')
+  .argument('<name>', 'what it is for')
+  .option('--scopes <list>', 'comma-separated', 'registry:read,registry:write')
+  .option('--expires <time>', 'when it ends, as RFC 3339 or a date', readTime)
+  .action(async (name: string, options: { scopes: string; expires?: string }) => {
+    const { client } = await findGateway(readConfig());
+    print(await createToken(client, { name, scopes: readScopes(options.scopes), expiresAt: options.expires ?? null }));
+  });
+
+token
+  .command('list')
+  .description('list your tokens')
+  .action(async () => print(await tokenTable((await findGateway(readConfig())).client)));
+
+token
+  .command('revoke')
+  .description('end a token for good')
+  .argument('<id>', 'its id, as "token list" shows it')
+  .action(async (id: string) => print(await revokeToken((await findGateway(readConfig())).client, id)));
+
+program
+  .command('migrate')
+  .description('bring the database schema up to date, without starting the gateway')
+  .action(async () => print(await runMigrate(readConfig())));
+
+function readTime(text: string): string {
+  const time = new Date(text);
+  if (Number.isNaN(time.getTime())) throw new InvalidArgumentError('Expected a time such as 2027-01-31T12:00:00Z.');
+  return time.toISOString();
+}
+
+function toJson(value: unknown): string {
+  return JSON.stringify(value, null, 2);
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  const { code, exitCode } = error as { code?: string; exitCode?: number };
+  // Commander has printed its own text already.
+  if (code?.startsWith('commander.') === true) process.exitCode = exitCode ?? 1;
+  else {
+    const expected = error instanceof StartupError || error instanceof GatewayError || code === 'ENOENT';
+    process.stderr.write(
+      `${expected ? (error as Error).message : error instanceof Error ? error.stack : String(error)}\n`,
+    );
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,62 @@
+/* eslint-disable */
+import * as types from './graphql.ts';
+
+
+
+/**
+ * Map of all GraphQL operations in the project.
+ *
+ * This map has several performance disadvantages:
+ * 1. It is not tree-shakeable, so it will include all operations in the project.
+ * 2. It is not minifiable, so the string of a GraphQL query will be multiple times inside the bundle.
+ * 3. It does not support dead code elimination, so it will add unused operations.
+ *
+ * Therefore it is highly recommended to use the babel or swc plugin for production.
+ * Learn more about it here: https://the-guild.dev/graphql/codegen/plugins/presets/preset-client#reducing-bundle-size
+ */
+type Documents = {
+    "\n  query InFlightWork($after: String) {\n    inFlightWork(first: 100, after: $after) {\n      nodes {\n        name\n        branchName\n        path\n        status\n        agentId\n        agentState\n        gitState { uncommittedFilesCount aheadOfTrunk behindTrunk lastCommitAt lastSyncAt }\n        project { name slug }\n        type { name }\n        host { name }\n        claim { agentId expiresAt }\n      }\n      pageInfo { hasNextPage endCursor }\n    }\n  }\n": typeof types.InFlightWorkDocument,
+    "\n  query Tokens {\n    viewer {\n      principal { handle }\n      tokens { id name scopes createdAt expiresAt lastUsedAt revokedAt }\n    }\n  }\n": typeof types.TokensDocument,
+    "\n  mutation CreateToken($input: CreateTokenInput!) {\n    createToken(input: $input) {\n      token\n      record { id name scopes expiresAt }\n      userErrors { code message }\n    }\n  }\n": typeof types.CreateTokenDocument,
+    "\n  mutation RevokeToken($input: RevokeTokenInput!) {\n    revokeToken(input: $input) {\n      token { name revokedAt }\n      userErrors { code message }\n    }\n  }\n": typeof types.RevokeTokenDocument,
+    "\n  mutation ReportRepository($input: ReportWorktreesInput!) {\n    reportWorktrees(input: $input) {\n      project { slug }\n      worktrees { id status inFlight }\n      userErrors { code message path }\n    }\n  }\n": typeof types.ReportRepositoryDocument,
+    "\n  query WorktreeTypePrefixes {\n    worktreeTypes { name branchPrefix worktreePrefix }\n  }\n": typeof types.WorktreeTypePrefixesDocument,
+};
+const documents: Documents = {
+    "\n  query InFlightWork($after: String) {\n    inFlightWork(first: 100, after: $after) {\n      nodes {\n        name\n        branchName\n        path\n        status\n        agentId\n        agentState\n        gitState { uncommittedFilesCount aheadOfTrunk behindTrunk lastCommitAt lastSyncAt }\n        project { name slug }\n        type { name }\n        host { name }\n        claim { agentId expiresAt }\n      }\n      pageInfo { hasNextPage endCursor }\n    }\n  }\n": types.InFlightWorkDocument,
+    "\n  query Tokens {\n    viewer {\n      principal { handle }\n      tokens { id name scopes createdAt expiresAt lastUsedAt revokedAt }\n    }\n  }\n": types.TokensDocument,
+    "\n  mutation CreateToken($input: CreateTokenInput!) {\n    createToken(input: $input) {\n      token\n      record { id name scopes expiresAt }\n      userErrors { code message }\n    }\n  }\n": types.CreateTokenDocument,
+    "\n  mutation RevokeToken($input: RevokeTokenInput!) {\n    revokeToken(input: $input) {\n      token { name revokedAt }\n      userErrors { code message }\n    }\n  }\n": types.RevokeTokenDocument,
+    "\n  mutation ReportRepository($input: ReportWorktreesInput!) {\n    reportWorktrees(input: $input) {\n      project { slug }\n      worktrees { id status inFlight }\n      userErrors { code message path }\n    }\n  }\n": types.ReportRepositoryDocument,
+    "\n  query WorktreeTypePrefixes {\n    worktreeTypes { name branchPrefix worktreePrefix }\n  }\n": types.WorktreeTypePrefixesDocument,
+};
+
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  query InFlightWork($after: String) {\n    inFlightWork(first: 100, after: $after) {\n      nodes {\n        name\n        branchName\n        path\n        status\n        agentId\n        agentState\n        gitState { uncommittedFilesCount aheadOfTrunk behindTrunk lastCommitAt lastSyncAt }\n        project { name slug }\n        type { name }\n        host { name }\n        claim { agentId expiresAt }\n      }\n      pageInfo { hasNextPage endCursor }\n    }\n  }\n"): typeof import('./graphql.ts').InFlightWorkDocument;
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  query Tokens {\n    viewer {\n      principal { handle }\n      tokens { id name scopes createdAt expiresAt lastUsedAt revokedAt }\n    }\n  }\n"): typeof import('./graphql.ts').TokensDocument;
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  mutation CreateToken($input: CreateTokenInput!) {\n    createToken(input: $input) {\n      token\n      record { id name scopes expiresAt }\n      userErrors { code message }\n    }\n  }\n"): typeof import('./graphql.ts').CreateTokenDocument;
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  mutation RevokeToken($input: RevokeTokenInput!) {\n    revokeToken(input: $input) {\n      token { name revokedAt }\n      userErrors { code message }\n    }\n  }\n"): typeof import('./graphql.ts').RevokeTokenDocument;
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  mutation ReportRepository($input: ReportWorktreesInput!) {\n    reportWorktrees(input: $input) {\n      project { slug }\n      worktrees { id status inFlight }\n      userErrors { code message path }\n    }\n  }\n"): typeof import('./graphql.ts').ReportRepositoryDocument;
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  query WorktreeTypePrefixes {\n    worktreeTypes { name branchPrefix worktreePrefix }\n  }\n"): typeof import('./graphql.ts').WorktreeTypePrefixesDocument;
+
+
+export function graphql(source: string) {
+  return (documents as any)[source] ?? {};
+}

@@ -1,0 +1,400 @@
+/* eslint-disable */
+/** Internal type. DO NOT USE DIRECTLY. */
+type Exact<T extends { [key: string]: unknown }> = { [K in keyof T]: T[K] };
+/** Internal type. DO NOT USE DIRECTLY. */
+export type Incremental<T> = T | { [P in keyof T]?: P extends ' $fragmentName' | '__typename' ? T[P] : never };
+import type { DocumentTypeDecoration } from '@graphql-typed-document-node/core';
+/** What the agent in a worktree is doing. */
+export type AgentState =
+  /** It has nothing to do. */
+  | 'IDLE'
+  /** Nobody said. */
+  | 'UNKNOWN'
+  /** It waits for somebody or something. */
+  | 'WAITING'
+  /** It works. */
+  | 'WORKING';
+
+/** A file that a worktree changes against its merge base, committed or not. */
+export type ChangedFileInput = {
+  /** Lines added; left out for a binary file. */
+  additions?: number | null | undefined;
+  /** The lines of the merge base that the change touches. */
+  baseLines?: Array<LineRangeInput> | null | undefined;
+  /** A added, M modified, D deleted, R renamed, ? untracked, U in conflict. */
+  change: string;
+  /** Lines removed; left out for a binary file. */
+  deletions?: number | null | undefined;
+  /** The file's path in the repository. */
+  path: string;
+  /** Its path before a rename. */
+  previousPath?: string | null | undefined;
+};
+
+/** A new token. */
+export type CreateTokenInput = {
+  /** When it ends by itself; never when left out. */
+  expiresAt?: string | null | undefined;
+  /** What it is for, in words. */
+  name: string;
+  /** Whose token; the caller when left out. */
+  principal?: string | number | null | undefined;
+  /** What it may do. */
+  scopes: Array<Scope>;
+};
+
+/** What git says of a worktree. What is left out keeps its stored value. */
+export type GitStateInput = {
+  /** Commits that the base branch does not have. */
+  aheadOfTrunk?: number | null | undefined;
+  /** Commits of the base branch that it does not have. */
+  behindTrunk?: number | null | undefined;
+  /** All changed files: they replace the stored ones. */
+  changedFiles?: Array<ChangedFileInput> | null | undefined;
+  /** Alone, true means at least one file and false none. */
+  hasUncommittedChanges?: boolean | null | undefined;
+  /** The commit that is checked out. */
+  headCommit?: string | null | undefined;
+  /** When the last commit was made. */
+  lastCommitAt?: string | null | undefined;
+  /** The last commit's message. */
+  lastCommitMessage?: string | null | undefined;
+  /** Where it left the base branch. */
+  mergeBase?: string | null | undefined;
+  /** How many files are uncommitted; must agree with the flag. */
+  uncommittedFilesCount?: number | null | undefined;
+};
+
+/** A run of lines. */
+export type LineRangeInput = {
+  /** How many lines; 0 for an insertion before `start`. */
+  count: number;
+  /** The first line, counted from 1. */
+  start: number;
+};
+
+/** Where a project stands in its life. */
+export type ProjectStatus =
+  /** Being worked on. */
+  | 'ACTIVE'
+  /** Kept for the record. */
+  | 'ARCHIVED'
+  /** Finished. */
+  | 'DONE'
+  /** Planned; nothing runs yet. */
+  | 'DRAFT'
+  /** Being worked on, and released. */
+  | 'PUBLISHED'
+  /** Set aside for now. */
+  | 'SLEEPING';
+
+/** A project to register. What is left out keeps its stored value; metadata merges. */
+export type RegisterProjectInput = {
+  /** `main` for a new project when left out. */
+  defaultBranch?: string | null | undefined;
+  /** What it is about, in Markdown. */
+  description?: string | null | undefined;
+  /** What kinds of thing it is. */
+  kinds?: Array<string> | null | undefined;
+  /** Other systems that manage it. */
+  managedBy?: Array<string> | null | undefined;
+  /** An object; its keys are merged, a null removes one. */
+  metadata?: unknown;
+  /** Its name for people, 1 to 200 characters. */
+  name: string;
+  /** The projects that it is part of: all of them. */
+  parents?: Array<string | number> | null | undefined;
+  /** Its git remote, in any spelling; credentials in it are not stored. */
+  remoteOrigin?: string | null | undefined;
+  /** Its short name; made from the name of a new project when left out. */
+  slug?: string | null | undefined;
+  /** ACTIVE for a new project when left out. */
+  status?: ProjectStatus | null | undefined;
+  /** Where the main checkout lies. */
+  trunkPath?: string | null | undefined;
+};
+
+/** The worktrees of one repository on one host. */
+export type ReportWorktreesInput = {
+  /** These are all: other worktrees of this repository on this host are gone. */
+  complete?: boolean;
+  /** The host, by name, made at first sight. */
+  host?: string;
+  /** When git was asked. */
+  observedAt: string;
+  /** The project of the repository; its name is only for a new one, its trunk path is that of this host. */
+  project: RegisterProjectInput;
+  /** git's common directory on the host. */
+  repositoryPath: string;
+  /** At most 1,000 worktrees. */
+  worktrees: Array<WorktreeReportInput>;
+};
+
+/** Which token to end. */
+export type RevokeTokenInput = {
+  /** The `id` of the token's record. */
+  token: string | number;
+};
+
+/** What a token may do. */
+export type Scope =
+  /** Manage principals and tokens, and everything but chats and sync. */
+  | 'ADMIN'
+  /** Read and write the chats of projects that the principal is a member of. */
+  | 'CHAT'
+  /** Clean up, prune, vacuum, see health and metrics. */
+  | 'MAINTENANCE'
+  /** Read projects, worktrees, hosts, claims and activities. */
+  | 'REGISTRY_READ'
+  /** Change them. */
+  | 'REGISTRY_WRITE'
+  /** Read and write the principal's own offline changes and those of its spaces. */
+  | 'SYNC'
+  /** Register triggers and scripts, handle dead letters. */
+  | 'TRIGGERS_ADMIN';
+
+/** Why a mutation was refused: what programs branch on. */
+export type UserErrorCode =
+  /** It is built in and can neither be renamed nor deleted. */
+  | 'BUILTIN'
+  /** Another agent holds the worktree; `details` has the holder and the expiry. */
+  | 'CLAIMED'
+  /** Something else already has this name, path or remote, or changed meanwhile. */
+  | 'CONFLICT'
+  /** A project would become its own ancestor. */
+  | 'CYCLE'
+  /** The claim was lost or taken over since; claim again before writing. */
+  | 'FENCED'
+  /** The caller may see the thing but not do this to it. */
+  | 'FORBIDDEN'
+  /** The stored head is not the expected one; `details` has it. */
+  | 'HEAD_MOVED'
+  /** A value breaks a rule that the message names. */
+  | 'INVALID'
+  /** Other things still refer to it, or work in it would be lost. */
+  | 'IN_USE'
+  /** No such thing, or none that the caller may see. */
+  | 'NOT_FOUND'
+  /** It was already resolved. */
+  | 'NOT_REPLAYABLE'
+  /** More than is accepted at once; `details` has the limit. */
+  | 'PAYLOAD_TOO_LARGE'
+  /** A newer report is already stored; this one was dropped. */
+  | 'STALE_REPORT'
+  /** No result came within the time given. */
+  | 'TIMED_OUT'
+  /** The server does not know this schema version. */
+  | 'UNSUPPORTED_VERSION';
+
+/** One worktree of a repository, as it was found. */
+export type WorktreeReportInput = {
+  /** The agent that works in it. */
+  agentId?: string | null | undefined;
+  /** What it counts against; else the project's default branch. */
+  baseBranch?: string | null | undefined;
+  /** The branch checked out; `HEAD` when detached. */
+  branchName: string;
+  /** The fence of the claim that the caller holds. */
+  fence?: string | null | undefined;
+  /** Its directory's name; gets a number if another path holds it. */
+  name: string;
+  /** When git was asked about it; else the report's time. */
+  observedAt?: string | null | undefined;
+  /** Where it lies on the host. */
+  path: string;
+  /** What git says of it. */
+  state: GitStateInput;
+  /** What it is for, by name; the stored type, else `feat`, when left out. */
+  type?: string | null | undefined;
+};
+
+/** What a worktree needs next: the first of these that holds, merged before inactive before the rest. */
+export type WorktreeStatus =
+  /** Commits that the base branch does not have. */
+  | 'AHEAD'
+  /** The base branch has moved on. */
+  | 'BEHIND'
+  /** Nothing uncommitted, neither ahead nor behind. */
+  | 'CLEAN'
+  /** Both ahead and behind. */
+  | 'DIVERGED'
+  /** Gone from its host, or deactivated. */
+  | 'INACTIVE'
+  /** Its work has landed. */
+  | 'MERGED'
+  /** Files that are not committed. */
+  | 'UNCOMMITTED';
+
+export type InFlightWorkQueryVariables = Exact<{
+  after?: string | null | undefined;
+}>;
+
+
+export type InFlightWorkQuery = { inFlightWork: { nodes: Array<{ name: string, branchName: string, path: string, status: WorktreeStatus, agentId: string | null, agentState: AgentState, gitState: { uncommittedFilesCount: number, aheadOfTrunk: number, behindTrunk: number, lastCommitAt: string | null, lastSyncAt: string | null }, project: { name: string, slug: string }, type: { name: string }, host: { name: string }, claim: { agentId: string, expiresAt: string } | null }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } };
+
+export type TokensQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type TokensQuery = { viewer: { principal: { handle: string }, tokens: Array<{ id: string, name: string, scopes: Array<Scope>, createdAt: string, expiresAt: string | null, lastUsedAt: string | null, revokedAt: string | null }> } };
+
+export type CreateTokenMutationVariables = Exact<{
+  input: CreateTokenInput;
+}>;
+
+
+export type CreateTokenMutation = { createToken: { token: string | null, record: { id: string, name: string, scopes: Array<Scope>, expiresAt: string | null } | null, userErrors: Array<{ code: UserErrorCode, message: string }> } };
+
+export type RevokeTokenMutationVariables = Exact<{
+  input: RevokeTokenInput;
+}>;
+
+
+export type RevokeTokenMutation = { revokeToken: { token: { name: string, revokedAt: string | null } | null, userErrors: Array<{ code: UserErrorCode, message: string }> } };
+
+export type ReportRepositoryMutationVariables = Exact<{
+  input: ReportWorktreesInput;
+}>;
+
+
+export type ReportRepositoryMutation = { reportWorktrees: { project: { slug: string } | null, worktrees: Array<{ id: string, status: WorktreeStatus, inFlight: boolean } | null> | null, userErrors: Array<{ code: UserErrorCode, message: string, path: Array<string> }> } };
+
+export type WorktreeTypePrefixesQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type WorktreeTypePrefixesQuery = { worktreeTypes: Array<{ name: string, branchPrefix: string, worktreePrefix: string }> };
+
+export class TypedDocumentString<TResult, TVariables>
+  extends String
+  implements DocumentTypeDecoration<TResult, TVariables>
+{
+  __apiType?: NonNullable<DocumentTypeDecoration<TResult, TVariables>['__apiType']>;
+  private value: string;
+  public __meta__?: Record<string, any> | undefined;
+
+  constructor(value: string, __meta__?: Record<string, any> | undefined) {
+    super(value);
+    this.value = value;
+    this.__meta__ = __meta__;
+  }
+
+  override toString(): string & DocumentTypeDecoration<TResult, TVariables> {
+    return this.value;
+  }
+}
+
+export const InFlightWorkDocument = new TypedDocumentString(`
+    query InFlightWork($after: String) {
+  inFlightWork(first: 100, after: $after) {
+    nodes {
+      name
+      branchName
+      path
+      status
+      agentId
+      agentState
+      gitState {
+        uncommittedFilesCount
+        aheadOfTrunk
+        behindTrunk
+        lastCommitAt
+        lastSyncAt
+      }
+      project {
+        name
+        slug
+      }
+      type {
+        name
+      }
+      host {
+        name
+      }
+      claim {
+        agentId
+        expiresAt
+      }
+    }
+    pageInfo {
+      hasNextPage
+      endCursor
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<InFlightWorkQuery, InFlightWorkQueryVariables>;
+export const TokensDocument = new TypedDocumentString(`
+    query Tokens {
+  viewer {
+    principal {
+      handle
+    }
+    tokens {
+      id
+      name
+      scopes
+      createdAt
+      expiresAt
+      lastUsedAt
+      revokedAt
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<TokensQuery, TokensQueryVariables>;
+export const CreateTokenDocument = new TypedDocumentString(`
+    mutation CreateToken($input: CreateTokenInput!) {
+  createToken(input: $input) {
+    token
+    record {
+      id
+      name
+      scopes
+      expiresAt
+    }
+    userErrors {
+      code
+      message
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<CreateTokenMutation, CreateTokenMutationVariables>;
+export const RevokeTokenDocument = new TypedDocumentString(`
+    mutation RevokeToken($input: RevokeTokenInput!) {
+  revokeToken(input: $input) {
+    token {
+      name
+      revokedAt
+    }
+    userErrors {
+      code
+      message
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<RevokeTokenMutation, RevokeTokenMutationVariables>;
+export const ReportRepositoryDocument = new TypedDocumentString(`
+    mutation ReportRepository($input: ReportWorktreesInput!) {
+  reportWorktrees(input: $input) {
+    project {
+      slug
+    }
+    worktrees {
+      id
+      status
+      inFlight
+    }
+    userErrors {
+      code
+      message
+      path
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<ReportRepositoryMutation, ReportRepositoryMutationVariables>;
+export const WorktreeTypePrefixesDocument = new TypedDocumentString(`
+    query WorktreeTypePrefixes {
+  worktreeTypes {
+    name
+    branchPrefix
+    worktreePrefix
+  }
+}
+    `) as unknown as TypedDocumentString<WorktreeTypePrefixesQuery, WorktreeTypePrefixesQueryVariables>;

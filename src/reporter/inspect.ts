@@ -1,0 +1,246 @@
+import { stat } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
+import { git, tryGit } from './git.ts';
+import {
+  type DiffFile,
+  type ListedWorktree,
+  readDiff,
+  readStatus,
+  readWorktreeList,
+  type Status,
+} from './porcelain.ts';
+
+/** What git says of one repository and all its worktrees, before anything of it is reported. */
+export interface InspectedRepository {
+  name: string;
+  commonDir: string;
+  /** The main worktree; null for a bare repository. */
+  trunkPath: string | null;
+  remote: string | null;
+  defaultBranch: string;
+  /** RFC 3339; taken before git was asked anything, so that what changes meanwhile is newer. */
+  observedAt: string;
+  worktrees: InspectedWorktree[];
+  /** Worktrees that git knows and that could not be read, with the reason: not to be reported as gone. */
+  failures: { path: string; reason: string }[];
+}
+
+export interface InspectedWorktree {
+  path: string;
+  /** The branch; `HEAD` when detached. */
+  branch: string;
+  main: boolean;
+  head: string | null;
+  uncommitted: number;
+  /** Null where there is no base to count against. */
+  ahead: number | null;
+  behind: number | null;
+  mergeBase: string | null;
+  lastCommit: { message: string; at: string } | null;
+  changedFiles: ChangedFile[];
+}
+
+export interface ChangedFile extends Omit<DiffFile, 'change'> {
+  change: DiffFile['change'] | '?';
+}
+
+/** More than anybody reads; the rest is left out, so that a vendored tree does not fill the registry. */
+export const mostChangedFiles = 1_000;
+const longestMessage = 2_000;
+
+export async function inspectRepository(
+  found: { commonDir: string; foundAt: string },
+  signal?: AbortSignal,
+): Promise<InspectedRepository> {
+  const observedAt = new Date().toISOString();
+  const [list, remote] = await Promise.all([
+    git(found.foundAt, ['worktree', 'list', '--porcelain', '-z'], signal),
+    readRemote(found.foundAt, signal),
+  ]);
+  const listed = readWorktreeList(list);
+  const [main] = listed;
+  const bare = main?.bare !== false;
+  const defaultBranch = await readDefaultBranch(
+    found.foundAt,
+    remote?.name ?? null,
+    bare ? null : (main?.branch ?? null),
+    signal,
+  );
+  const base = await readBase(found.foundAt, remote?.name ?? null, defaultBranch, signal);
+  const worktrees: InspectedWorktree[] = [];
+  const failures: InspectedRepository['failures'] = [];
+  for (const worktree of listed) {
+    // A locked one whose directory is away (a disk that is not mounted) is not prunable, and not here either.
+    if (worktree.bare || worktree.prunable || !(await exists(worktree.path))) continue;
+    try {
+      worktrees.push(await inspectWorktree(worktree, worktree === main, base, signal));
+    } catch (error) {
+      if (signal?.aborted === true) throw error;
+      failures.push({ path: worktree.path, reason: error instanceof Error ? error.message : String(error) });
+    }
+  }
+  const trunkPath = bare ? null : (main?.path ?? null);
+  return {
+    name: basename(trunkPath ?? bareName(found.commonDir)),
+    commonDir: found.commonDir,
+    trunkPath,
+    remote: remote?.url ?? null,
+    defaultBranch,
+    observedAt,
+    worktrees,
+    failures,
+  };
+}
+
+function bareName(commonDir: string): string {
+  const name = basename(commonDir);
+  return name === '.git' || name === '.bare' ? basename(dirname(commonDir)) : name.replace(/\.git$/, '');
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    (stats) => stats.isDirectory(),
+    () => false,
+  );
+}
+
+/** `origin`, else the only remote, else the first by name. Without its credentials: they are nobody else's business. */
+async function readRemote(
+  directory: string,
+  signal?: AbortSignal,
+): Promise<{ name: string; url: string | null } | null> {
+  const text = await tryGit(directory, ['config', '-z', '--get-regexp', '^remote\\..*\\.url$'], signal);
+  const remotes = (text ?? '')
+    .split('\0')
+    .filter((entry) => entry !== '')
+    .map((entry) => {
+      const at = entry.indexOf('\n');
+      return { name: entry.slice('remote.'.length, at - '.url'.length), url: entry.slice(at + 1) };
+    })
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+  const chosen = remotes.find(({ name }) => name === 'origin') ?? remotes[0];
+  return chosen === undefined ? null : { name: chosen.name, url: asRemote(chosen.url) };
+}
+
+/** A clone of another folder of this machine has a path for a remote, which names no repository of the fleet. */
+function asRemote(url: string): string | null {
+  const isUrl = /^(ssh|https?|git|file):\/\/./i.test(url);
+  const isScpLike = /^[^/:]{2,}:./.test(url) && !url.includes('://');
+  if (!isUrl && !isScpLike) return null;
+  return url.replace(/^(https?:\/\/)[^/@]*@/i, '$1').replace(/^(ssh:\/\/[^/@:]*):[^/@]*@/i, '$1@');
+}
+
+/** What the remote says its default is, else main or master where there is one, else the main worktree's branch. */
+async function readDefaultBranch(
+  directory: string,
+  remote: string | null,
+  mainBranch: string | null,
+  signal?: AbortSignal,
+): Promise<string> {
+  if (remote !== null) {
+    const ref = `refs/remotes/${remote}/`;
+    const head = await tryGit(directory, ['symbolic-ref', '--quiet', `${ref}HEAD`], signal);
+    if (head?.startsWith(ref) === true) return head.slice(ref.length).trim();
+  }
+  const places = remote === null ? ['refs/heads'] : [`refs/remotes/${remote}`, 'refs/heads'];
+  const refs = await tryGit(
+    directory,
+    ['for-each-ref', '--format=%(refname)', ...places.flatMap((place) => [`${place}/main`, `${place}/master`])],
+    signal,
+  );
+  const names = new Set((refs ?? '').split('\n').map((ref) => ref.replace(/^.*\//, '')));
+  return names.has('main') ? 'main' : names.has('master') ? 'master' : (mainBranch ?? 'main');
+}
+
+/** The ref to count against: the remote's branch if it exists, else the local one; null where neither does. */
+async function readBase(
+  directory: string,
+  remote: string | null,
+  branch: string,
+  signal?: AbortSignal,
+): Promise<string | null> {
+  const candidates = [...(remote === null ? [] : [`refs/remotes/${remote}/${branch}`]), `refs/heads/${branch}`];
+  const found = await tryGit(directory, ['for-each-ref', '--format=%(refname)', ...candidates], signal);
+  const refs = new Set((found ?? '').split('\n'));
+  return candidates.find((ref) => refs.has(ref)) ?? null;
+}
+
+async function inspectWorktree(
+  listed: ListedWorktree,
+  main: boolean,
+  base: string | null,
+  signal?: AbortSignal,
+): Promise<InspectedWorktree> {
+  const { path } = listed;
+  const status = readStatus(
+    await git(path, ['status', '--porcelain=v2', '--branch', '--untracked-files=normal', '-z'], signal),
+  );
+  const { head } = status;
+  const [counts, mergeBase, commit] = await Promise.all([
+    head === null || base === null
+      ? null
+      : tryGit(path, ['rev-list', '--left-right', '--count', `HEAD...${base}`, '--'], signal),
+    head === null || base === null ? null : tryGit(path, ['merge-base', 'HEAD', base], signal),
+    head === null ? null : git(path, ['log', '-1', '--no-show-signature', '--format=%cI%n%B', 'HEAD', '--'], signal),
+  ]);
+  const [ahead = null, behind = null] = counts === null ? [] : counts.trim().split(/\s+/).map(Number);
+  const from = mergeBase?.trim() ?? null;
+  return {
+    path,
+    branch: listed.detached || status.branch === null ? 'HEAD' : status.branch,
+    main,
+    head,
+    uncommitted: status.entries.length,
+    ahead,
+    behind,
+    mergeBase: from,
+    lastCommit: commit === null ? null : readCommit(commit),
+    changedFiles: await readChangedFiles(path, from ?? head, status, signal),
+  };
+}
+
+function readCommit(text: string): { message: string; at: string } {
+  const end = text.indexOf('\n');
+  return {
+    at: text.slice(0, end),
+    message: text
+      .slice(end + 1)
+      .trim()
+      .slice(0, longestMessage),
+  };
+}
+
+/** Against the merge base, committed or not, with what is not tracked yet. On an unborn branch, what is staged counts. */
+async function readChangedFiles(
+  path: string,
+  from: string | null,
+  status: Status,
+  signal?: AbortSignal,
+): Promise<ChangedFile[]> {
+  const untracked = status.entries.filter(({ kind }) => kind === 'untracked');
+  const unmerged = new Set(status.entries.filter(({ kind }) => kind === 'unmerged').map((entry) => entry.path));
+  const against = from === null ? ['--cached'] : [from];
+  const text = await git(
+    path,
+    [
+      'diff',
+      '--raw',
+      '--numstat',
+      '-z',
+      '-M',
+      '--no-ext-diff',
+      '--no-textconv',
+      '--ignore-submodules=dirty',
+      ...against,
+      '--',
+    ],
+    signal,
+  );
+  const files: ChangedFile[] = readDiff(text).map((file) =>
+    unmerged.has(file.path) ? { ...file, change: 'U' } : file,
+  );
+  for (const { path: name } of untracked) {
+    files.push({ path: name, previousPath: null, change: '?', additions: null, deletions: null });
+  }
+  return files.slice(0, mostChangedFiles);
+}
