@@ -160,7 +160,14 @@ async function findDatabase(config: Config, log: Logger, opened: AsyncDisposable
     return { ownerUrl: config.DATABASE_URL, runtimeUrl: config.DATABASE_RUNTIME_URL };
   }
   const embedded = await startEmbedded({ dataDir: config.TREELINE_DATA_DIR, log });
-  opened.defer(() => embedded.stop());
+  let stopping = false;
+  opened.defer(() => {
+    stopping = true;
+    return embedded.stop();
+  });
+  void embedded.gone.then(() => {
+    if (!stopping) log.fatal('the embedded PostgreSQL ended by itself; start the gateway again');
+  });
   return { ownerUrl: embedded.ownerUrl, runtimeUrl: embedded.runtimeUrl };
 }
 

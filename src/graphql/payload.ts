@@ -1,4 +1,4 @@
-import type { InputObjectRef, ObjectFieldsShape } from '@pothos/core';
+import type { InputObjectRef, ObjectFieldsShape, ObjectRef } from '@pothos/core';
 import type { RequestContext } from '../auth/context.ts';
 import { Refusal, type RefusalCode, refusalCodes } from '../kernel/errors.ts';
 import { builder, type SchemaTypes } from './builder.ts';
@@ -71,23 +71,14 @@ type Refused<Shape> = { [Key in keyof Shape]?: Shape[Key] | null } & { userError
 export function addMutation<Input, Shape extends object>(options: {
   name: string;
   description: string;
+  /** Another mutation's payload to answer with; its fields are then not given again. */
+  payload?: ObjectRef<SchemaTypes, Refused<Shape>>;
   /** Left out for a mutation without an input. */
   input?: InputObjectRef<SchemaTypes, Input>;
-  fields: ObjectFieldsShape<SchemaTypes, Refused<Shape>>;
+  fields?: ObjectFieldsShape<SchemaTypes, Refused<Shape>>;
   resolve: (input: Input, context: RequestContext) => Promise<Outcome<Shape>>;
-}): void {
-  const payloadName = `${options.name[0]?.toUpperCase()}${options.name.slice(1)}Payload`;
-  const payload = builder.objectRef<Refused<Shape>>(payloadName).implement({
-    description: `What \`${options.name}\` answers.`,
-    fields: (t) => ({
-      ...options.fields(t),
-      userErrors: t.field({
-        type: [UserError],
-        description: 'Why it was refused, wholly or in part; empty when all of it was done.',
-        resolve: (outcome) => outcome.userErrors,
-      }),
-    }),
-  });
+}): ObjectRef<SchemaTypes, Refused<Shape>> {
+  const payload = options.payload ?? makePayload(options.name, options.fields);
   const run = async (input: Input, context: RequestContext): Promise<Refused<Shape>> => {
     try {
       const outcome = await options.resolve(input, context);
@@ -108,6 +99,25 @@ export function addMutation<Input, Shape extends object>(options: {
       resolve: (_root, args, context) => run((args as { input: Input }).input, context) as never,
     }),
   );
+  return payload;
+}
+
+function makePayload<Shape extends object>(
+  mutation: string,
+  fields: ObjectFieldsShape<SchemaTypes, Refused<Shape>> | undefined,
+): ObjectRef<SchemaTypes, Refused<Shape>> {
+  const name = `${mutation[0]?.toUpperCase()}${mutation.slice(1)}Payload`;
+  return builder.objectRef<Refused<Shape>>(name).implement({
+    description: `What \`${mutation}\` answers.`,
+    fields: (t) => ({
+      ...fields?.(t),
+      userErrors: t.field({
+        type: [UserError],
+        description: 'Why it was refused, wholly or in part; empty when all of it was done.',
+        resolve: (outcome) => outcome.userErrors,
+      }),
+    }),
+  });
 }
 
 /** @throws the error itself unless it is made of refusals only */

@@ -52,6 +52,11 @@ builder.scalarType('GitObjectID', {
       : refuse('GitObjectID', '40 or 64 hexadecimal digits', value),
 });
 
+builder.scalarType('Cursor', {
+  description: 'A position in the feed of changes. Opaque; only the server can compare two of them.',
+  parseValue: (value) => (typeof value === 'string' ? value : refuse('Cursor', 'text that this API gave out', value)),
+});
+
 builder.scalarType('BigInt', {
   description: 'A whole number of up to 64 bits, as text in answers; numbers are accepted while they are exact.',
   parseValue: parseBigInt,

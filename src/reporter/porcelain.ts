@@ -86,39 +86,43 @@ export interface DiffFile {
 }
 
 /**
- * `git diff --raw --numstat -z`: first a raw record a file (`:modes hashes status NUL path`), then its counts. Renames
- * carry both paths in each half.
+ * `git diff --raw --numstat -z`: first a raw record a file (`:modes hashes status NUL path`), then its counts
+ * (`added TAB removed TAB path`). A rename has both paths: two fields in the first half, and in the second an empty path
+ * with two fields behind it.
  */
 export function readDiff(text: string): DiffFile[] {
-  const fields = text.split('\0');
+  const fields = text.split('\0').values();
+  const next = () => fields.next().value ?? '';
   const files = new Map<string, DiffFile>();
-  for (let at = 0; at < fields.length; at += 1) {
-    const field = fields[at] ?? '';
-    if (field.startsWith(':')) {
-      const letter = field.slice(field.lastIndexOf(' ') + 1)[0] ?? 'M';
-      const first = fields[(at += 1)] ?? '';
-      const renamed = letter === 'R' || letter === 'C';
-      const path = renamed ? (fields[(at += 1)] ?? '') : first;
-      files.set(path, {
-        path,
-        previousPath: letter === 'R' ? first : null,
-        change: changes[letter] ?? 'M',
-        additions: null,
-        deletions: null,
-      });
-      continue;
-    }
-    const counts = /^(\d+|-)\t(\d+|-)\t(.*)$/s.exec(field);
-    if (counts === null) continue;
-    const [, added, removed, inline] = counts;
-    // A rename leaves the third column empty, and its two paths follow.
-    const path = inline !== '' ? inline : fields[(at += 2)];
-    const file = files.get(path ?? '');
-    if (file === undefined) continue;
-    file.additions = added === '-' ? null : Number(added);
-    file.deletions = removed === '-' ? null : Number(removed);
+  for (const field of fields) {
+    const file = field.startsWith(':') ? readRawRecord(field, next) : null;
+    if (file !== null) files.set(file.path, file);
+    else countLines(field, next, files);
   }
   return [...files.values()];
+}
+
+function readRawRecord(record: string, next: () => string): DiffFile {
+  const letter = record.slice(record.lastIndexOf(' ') + 1)[0] ?? 'M';
+  const first = next();
+  const path = letter === 'R' || letter === 'C' ? next() : first;
+  const previousPath = letter === 'R' ? first : null;
+  return { path, previousPath, change: changes[letter] ?? 'M', additions: null, deletions: null };
+}
+
+function countLines(record: string, next: () => string, files: ReadonlyMap<string, DiffFile>): void {
+  const counts = /^(\d+|-)\t(\d+|-)\t(.*)$/s.exec(record);
+  if (counts === null) return;
+  const [, added, removed, inline = ''] = counts;
+  let path = inline;
+  if (inline === '') {
+    next();
+    path = next();
+  }
+  const file = files.get(path);
+  if (file === undefined) return;
+  file.additions = added === '-' ? null : Number(added);
+  file.deletions = removed === '-' ? null : Number(removed);
 }
 
 const changes: Readonly<Record<string, DiffFile['change']>> = {

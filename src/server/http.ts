@@ -169,16 +169,21 @@ function fail(
   error: unknown,
   { log, metrics: { error: count } }: HttpOptions,
 ): void {
-  if (response.headersSent || response.destroyed) return void response.destroy();
+  if (response.headersSent || response.destroyed) {
+    response.destroy();
+    return;
+  }
   if (error instanceof BodyTooLarge) {
     count('LIMIT_EXCEEDED');
     response.setHeader('connection', 'close');
-    return sendError(response, 413, 'LIMIT_EXCEEDED', 'The request is larger than is accepted: send less at once.');
+    sendError(response, 413, 'LIMIT_EXCEEDED', 'The request is larger than is accepted: send less at once.');
+    return;
   }
   if (error instanceof RequestError) {
     count(error.code);
     if (error.code === 'UNAUTHENTICATED') response.setHeader('www-authenticate', 'Bearer');
-    return sendError(response, error.code === 'UNAUTHENTICATED' ? 401 : 403, error.code, error.message);
+    sendError(response, error.code === 'UNAUTHENTICATED' ? 401 : 403, error.code, error.message);
+    return;
   }
   count('INTERNAL');
   log.error({ err: error, requestId }, 'unexpected error');

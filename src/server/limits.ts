@@ -123,16 +123,16 @@ export function costOf(options: {
     operation.variableDefinitions?.map((definition) => [definition.variable.name.value, definition.defaultValue]),
   );
 
-  function valueOf(node: ValueNode | undefined): unknown {
+  function literalOf(node: ValueNode | undefined): unknown {
     if (node?.kind === 'IntValue') return Number(node.value);
     if (node?.kind === 'ListValue') return node.values;
     if (node?.kind !== 'Variable') return undefined;
     const given = options.variables[node.name.value];
-    return given === undefined ? valueOf(defaults.get(node.name.value) as ValueNode | undefined) : given;
+    return given === undefined ? literalOf(defaults.get(node.name.value) as ValueNode | undefined) : given;
   }
 
   function sizeOf(field: GraphQLField<unknown, unknown>, node: FieldNode): number {
-    const argument = (name: string) => valueOf(node.arguments?.find((given) => given.name.value === name)?.value);
+    const argument = (name: string) => literalOf(node.arguments?.find((given) => given.name.value === name)?.value);
     for (const name of ['first', 'last']) {
       const size = argument(name);
       // What is out of range is refused by the resolver; here it must only not overflow.

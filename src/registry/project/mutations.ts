@@ -133,7 +133,7 @@ const LinkProjectInput = builder.inputRef<LinkInput>('LinkProjectInput').impleme
   }),
 });
 
-addMutation<LinkInput, ProjectAnswer>({
+const linkProjectPayload = addMutation<LinkInput, ProjectAnswer>({
   name: 'linkProject',
   description: 'Ties a project to something elsewhere; doing it again changes nothing. Scope registry:write.',
   input: LinkProjectInput,
@@ -145,7 +145,7 @@ addMutation<LinkInput, ProjectAnswer>({
   name: 'unlinkProject',
   description: 'Takes a tie away; an unknown one answers NOT_FOUND. Scope registry:write.',
   input: LinkProjectInput,
-  fields: (t) => ({ project: answered('The project with its links.')(t) }),
+  payload: linkProjectPayload,
   resolve: async (input, context) => ({ project: await unlinkProject(context, input) }),
 });
 
