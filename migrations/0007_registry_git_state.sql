@@ -319,7 +319,11 @@ begin
     v_state := v_item -> 'state';
     v_name := registry.scanned_name(v_project, v_host, v_item ->> 'name', v_item ->> 'path');
     select * into v_old from registry.worktrees w where w.project_id = v_project and w.host_id = v_host and w.name = v_name;
-    v_type := coalesce(v_item ->> 'type', (select name from registry.worktree_types where id = v_old.type_id), 'feat');
+    -- A scanner infers the type from names; what somebody set by hand holds until the branch is another.
+    v_type := coalesce(
+      (select t.name from registry.worktree_types t
+        where t.id = v_old.type_id and v_old.merged_at is null and v_old.branch_name = v_item ->> 'branchName'),
+      v_item ->> 'type', 'feat');
     if not exists (select from registry.worktree_types where name = v_type) then
       code := 'NOT_FOUND';
       message := format('No worktree type is named %L.', v_type);

@@ -1,4 +1,4 @@
-import { type ScannedRepository, scan } from '../reporter/scan.ts';
+import { type ScannedRepository, type ScanResult, scan } from '../reporter/scan.ts';
 import type { Gateway } from './gateway.ts';
 import { printable, table } from './table.ts';
 
@@ -15,7 +15,7 @@ export async function runScan(
   gateway: Gateway,
   directories: readonly string[],
   options: { host: string; signal?: AbortSignal },
-): Promise<ScannedRepository[]> {
+): Promise<ScanResult> {
   const line = progressLine(process.stderr);
   try {
     return await scan(gateway.client, directories, {
@@ -31,8 +31,8 @@ export function failed(repository: ScannedRepository): boolean {
   return repository.error !== null || repository.failures.length > 0 || (repository.refusals ?? []).length > 0;
 }
 
-export function scanSummary(repositories: readonly ScannedRepository[], seconds: number): string {
-  if (repositories.length === 0) return 'No git repositories were found there.';
+export function scanSummary({ repositories, vanished }: ScanResult, seconds: number): string {
+  if (repositories.length === 0 && vanished.length === 0) return 'No git repositories were found there.';
   const rows = [...repositories]
     .sort((a, b) => a.path.localeCompare(b.path))
     .map((r) => [r.slug ?? r.name, r.worktrees ?? 0, r.inFlight ?? 0, failed(r) ? 'see below' : 'ok', r.path]);
@@ -43,6 +43,7 @@ export function scanSummary(repositories: readonly ScannedRepository[], seconds:
     table(['PROJECT', 'WORKTREES', 'IN FLIGHT', 'REPORT', 'PATH'], rows),
     '',
     `${repositories.length} repositories, ${sum((r) => r.worktrees)} worktrees, ${sum((r) => r.inFlight)} in flight, ${seconds.toFixed(1)} s`,
+    ...vanished.map((path) => `Gone: ${printable(path)}`),
     ...(problems.length === 0 ? [] : ['', 'Not everything was reported:', ...problems]),
   ].join('\n');
 }

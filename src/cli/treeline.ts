@@ -27,13 +27,13 @@ program
     process.once('SIGINT', () => stop.abort(new StartupError('Stopped. What was reported until then is stored.')));
     const startedAt = performance.now();
     const host = hostName(options.host, config, gateway);
-    const repositories = await runScan(gateway, directories.length === 0 ? ['.'] : directories, {
+    const result = await runScan(gateway, directories.length === 0 ? ['.'] : directories, {
       host,
       signal: stop.signal,
     });
     const seconds = (performance.now() - startedAt) / 1_000;
-    print(options.json === true ? toJson({ host, repositories }) : scanSummary(repositories, seconds));
-    if (repositories.some(failed)) process.exitCode = 1;
+    print(options.json === true ? toJson({ host, ...result }) : scanSummary(result, seconds));
+    if (result.repositories.some(failed)) process.exitCode = 1;
   });
 
 program

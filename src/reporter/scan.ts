@@ -4,6 +4,7 @@ import type { Client } from '../client/client.ts';
 import { discover, type FoundRepository } from './discover.ts';
 import { inspectRepository } from './inspect.ts';
 import { type ReportOutcome, readTypes, reportRepository } from './report.ts';
+import { reportVanished } from './vanished.ts';
 
 export interface ScannedRepository extends Partial<ReportOutcome> {
   path: string;
@@ -12,6 +13,12 @@ export interface ScannedRepository extends Partial<ReportOutcome> {
   failures: { path: string; reason: string }[];
   /** Why the repository as a whole could not be read or reported. */
   error: string | null;
+}
+
+export interface ScanResult {
+  repositories: ScannedRepository[];
+  /** Repositories that the gateway knew and that are gone from the disk. */
+  vanished: string[];
 }
 
 export interface ScanProgress {
@@ -27,7 +34,8 @@ export async function scan(
   client: Client,
   directories: readonly string[],
   options: { host: string; signal?: AbortSignal; onProgress?: (progress: ScanProgress) => void },
-): Promise<ScannedRepository[]> {
+): Promise<ScanResult> {
+  const observedAt = new Date().toISOString();
   const types = await readTypes(client);
   const progress: ScanProgress = { found: 0, done: 0 };
   const { signal } = options;
@@ -40,16 +48,19 @@ export async function scan(
   });
   // git is where the time goes: a few repositories at once keep the processors busy, more only queue.
   const limit = pLimit(Math.max(4, availableParallelism() * 2));
-  return Promise.all(
+  const scanned = await Promise.all(
     repositories.map((found) =>
       limit(async () => {
-        const scanned = await scanOne(found);
+        const one = await scanOne(found);
         progress.done += 1;
         options.onProgress?.(progress);
-        return scanned;
+        return one;
       }),
     ),
   );
+  const found = new Set(repositories.map(({ commonDir }) => commonDir));
+  const vanished = await reportVanished(client, { host: options.host, directories, found, observedAt });
+  return { repositories: scanned, vanished };
 
   async function scanOne(found: FoundRepository): Promise<ScannedRepository> {
     const scanned: ScannedRepository = { path: found.foundAt, name: found.foundAt, failures: [], error: null };

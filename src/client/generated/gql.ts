@@ -21,6 +21,8 @@ type Documents = {
     "\n  mutation RevokeToken($input: RevokeTokenInput!) {\n    revokeToken(input: $input) {\n      token { name revokedAt }\n      userErrors { code message }\n    }\n  }\n": typeof types.RevokeTokenDocument,
     "\n  mutation ReportRepository($input: ReportWorktreesInput!) {\n    reportWorktrees(input: $input) {\n      project { slug }\n      worktrees { id status inFlight }\n      userErrors { code message path }\n    }\n  }\n": typeof types.ReportRepositoryDocument,
     "\n  query WorktreeTypePrefixes {\n    worktreeTypes { name branchPrefix worktreePrefix }\n  }\n": typeof types.WorktreeTypePrefixesDocument,
+    "\n  query KnownWorktrees($host: String!, $after: String) {\n    worktrees(filter: { host: $host, active: true }, orderBy: NAME_ASC, first: 100, after: $after) {\n      nodes { repositoryPath project { name slug remoteOrigin } }\n      pageInfo { hasNextPage endCursor }\n    }\n  }\n": typeof types.KnownWorktreesDocument,
+    "\n  mutation ReportVanishedRepository($input: ReportWorktreesInput!) {\n    reportWorktrees(input: $input) {\n      project { slug }\n      userErrors { code message path }\n    }\n  }\n": typeof types.ReportVanishedRepositoryDocument,
 };
 const documents: Documents = {
     "\n  query InFlightWork($after: String) {\n    inFlightWork(first: 100, after: $after) {\n      nodes {\n        name\n        branchName\n        path\n        status\n        agentId\n        agentState\n        gitState { uncommittedFilesCount aheadOfTrunk behindTrunk lastCommitAt lastSyncAt }\n        project { name slug }\n        type { name }\n        host { name }\n        claim { agentId expiresAt }\n      }\n      pageInfo { hasNextPage endCursor }\n    }\n  }\n": types.InFlightWorkDocument,
@@ -29,6 +31,8 @@ const documents: Documents = {
     "\n  mutation RevokeToken($input: RevokeTokenInput!) {\n    revokeToken(input: $input) {\n      token { name revokedAt }\n      userErrors { code message }\n    }\n  }\n": types.RevokeTokenDocument,
     "\n  mutation ReportRepository($input: ReportWorktreesInput!) {\n    reportWorktrees(input: $input) {\n      project { slug }\n      worktrees { id status inFlight }\n      userErrors { code message path }\n    }\n  }\n": types.ReportRepositoryDocument,
     "\n  query WorktreeTypePrefixes {\n    worktreeTypes { name branchPrefix worktreePrefix }\n  }\n": types.WorktreeTypePrefixesDocument,
+    "\n  query KnownWorktrees($host: String!, $after: String) {\n    worktrees(filter: { host: $host, active: true }, orderBy: NAME_ASC, first: 100, after: $after) {\n      nodes { repositoryPath project { name slug remoteOrigin } }\n      pageInfo { hasNextPage endCursor }\n    }\n  }\n": types.KnownWorktreesDocument,
+    "\n  mutation ReportVanishedRepository($input: ReportWorktreesInput!) {\n    reportWorktrees(input: $input) {\n      project { slug }\n      userErrors { code message path }\n    }\n  }\n": types.ReportVanishedRepositoryDocument,
 };
 
 /**
@@ -55,6 +59,14 @@ export function graphql(source: "\n  mutation ReportRepository($input: ReportWor
  * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
  */
 export function graphql(source: "\n  query WorktreeTypePrefixes {\n    worktreeTypes { name branchPrefix worktreePrefix }\n  }\n"): typeof import('./graphql.ts').WorktreeTypePrefixesDocument;
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  query KnownWorktrees($host: String!, $after: String) {\n    worktrees(filter: { host: $host, active: true }, orderBy: NAME_ASC, first: 100, after: $after) {\n      nodes { repositoryPath project { name slug remoteOrigin } }\n      pageInfo { hasNextPage endCursor }\n    }\n  }\n"): typeof import('./graphql.ts').KnownWorktreesDocument;
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  mutation ReportVanishedRepository($input: ReportWorktreesInput!) {\n    reportWorktrees(input: $input) {\n      project { slug }\n      userErrors { code message path }\n    }\n  }\n"): typeof import('./graphql.ts').ReportVanishedRepositoryDocument;
 
 
 export function graphql(source: string) {

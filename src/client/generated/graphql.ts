@@ -263,6 +263,21 @@ export type WorktreeTypePrefixesQueryVariables = Exact<{ [key: string]: never; }
 
 export type WorktreeTypePrefixesQuery = { worktreeTypes: Array<{ name: string, branchPrefix: string, worktreePrefix: string }> };
 
+export type KnownWorktreesQueryVariables = Exact<{
+  host: string;
+  after?: string | null | undefined;
+}>;
+
+
+export type KnownWorktreesQuery = { worktrees: { nodes: Array<{ repositoryPath: string | null, project: { name: string, slug: string, remoteOrigin: string | null } }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } };
+
+export type ReportVanishedRepositoryMutationVariables = Exact<{
+  input: ReportWorktreesInput;
+}>;
+
+
+export type ReportVanishedRepositoryMutation = { reportWorktrees: { project: { slug: string } | null, userErrors: Array<{ code: UserErrorCode, message: string, path: Array<string> }> } };
+
 export class TypedDocumentString<TResult, TVariables>
   extends String
   implements DocumentTypeDecoration<TResult, TVariables>
@@ -398,3 +413,40 @@ export const WorktreeTypePrefixesDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<WorktreeTypePrefixesQuery, WorktreeTypePrefixesQueryVariables>;
+export const KnownWorktreesDocument = new TypedDocumentString(`
+    query KnownWorktrees($host: String!, $after: String) {
+  worktrees(
+    filter: { host: $host, active: true }
+    orderBy: NAME_ASC
+    first: 100
+    after: $after
+  ) {
+    nodes {
+      repositoryPath
+      project {
+        name
+        slug
+        remoteOrigin
+      }
+    }
+    pageInfo {
+      hasNextPage
+      endCursor
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<KnownWorktreesQuery, KnownWorktreesQueryVariables>;
+export const ReportVanishedRepositoryDocument = new TypedDocumentString(`
+    mutation ReportVanishedRepository($input: ReportWorktreesInput!) {
+  reportWorktrees(input: $input) {
+    project {
+      slug
+    }
+    userErrors {
+      code
+      message
+      path
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<ReportVanishedRepositoryMutation, ReportVanishedRepositoryMutationVariables>;
