@@ -173,15 +173,13 @@ export function serveWebSockets(options: WebSocketOptions): WebSockets {
       return sockets.clients.size;
     },
     close: async () => {
-      for (const client of sockets.clients) client.close(1001, 'Going away');
-      const gone = new Promise<void>((resolve) => sockets.close(() => resolve()));
       // A client that does not answer the farewell is not waited for.
-      const patience = setTimeout(() => {
+      const impatient = setTimeout(() => {
         for (const client of sockets.clients) client.terminate();
       }, farewellMs);
-      await gone;
-      clearTimeout(patience);
+      // Closes every socket with 1001, and the server behind them.
       await protocol.dispose();
+      clearTimeout(impatient);
     },
   };
 }

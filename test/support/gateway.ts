@@ -58,11 +58,12 @@ export async function startGateway({
     TREELINE_DATA_DIR: dataDir,
     TREELINE_ADMIN_TOKEN: token,
     TREELINE_MAINTENANCE: 'off',
+    TREELINE_LOG: 'error',
     ...environment,
   });
   const app = await startApp({
     config,
-    log: log ?? createLogger('silent'),
+    log: log ?? createLogger(config.TREELINE_LOG),
     onStatement: (event) => void statements.push(event),
   });
   const request: TestGateway['request'] = async (query, variables = {}, options = {}) => {
