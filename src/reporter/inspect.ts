@@ -67,13 +67,14 @@ export async function inspectRepository(
     signal,
   );
   const base = await readBase(found.foundAt, remote?.name ?? null, defaultBranch, signal);
+  const shared: Shared = { base, commits: new Map(), signal };
   const worktrees: InspectedWorktree[] = [];
   const failures: InspectedRepository['failures'] = [];
   for (const worktree of listed) {
     // A locked one whose directory is away (a disk that is not mounted) is not prunable, and not here either.
     if (worktree.bare || worktree.prunable || !(await exists(worktree.path))) continue;
     try {
-      worktrees.push(await inspectWorktree(worktree, worktree === main, base, signal));
+      worktrees.push(await inspectWorktree(worktree, worktree === main, shared));
     } catch (error) {
       if (signal?.aborted === true) throw error;
       failures.push({ path: worktree.path, reason: error instanceof Error ? error.message : String(error) });
@@ -152,54 +153,88 @@ async function readDefaultBranch(
   return names.has('main') ? 'main' : names.has('master') ? 'master' : (mainBranch ?? 'main');
 }
 
-/** The ref to count against: the remote's branch if it exists, else the local one; null where neither does. */
+/** What ahead and behind are counted against: the remote's branch if it exists, else the local one. */
+interface Base {
+  ref: string;
+  oid: string;
+}
+
 async function readBase(
   directory: string,
   remote: string | null,
   branch: string,
   signal?: AbortSignal,
-): Promise<string | null> {
+): Promise<Base | null> {
   const candidates = [...(remote === null ? [] : [`refs/remotes/${remote}/${branch}`]), `refs/heads/${branch}`];
-  const found = await tryGit(directory, ['for-each-ref', '--format=%(refname)', ...candidates], signal);
-  const refs = new Set((found ?? '').split('\n'));
-  return candidates.find((ref) => refs.has(ref)) ?? null;
+  const text = await tryGit(directory, ['for-each-ref', '--format=%(objectname) %(refname)', ...candidates], signal);
+  const oids = new Map(
+    (text ?? '').split('\n').map((line) => [line.slice(line.indexOf(' ') + 1), line.split(' ')[0] ?? '']),
+  );
+  const ref = candidates.find((candidate) => oids.has(candidate));
+  return ref === undefined ? null : { ref, oid: oids.get(ref) ?? '' };
 }
 
-async function inspectWorktree(
-  listed: ListedWorktree,
-  main: boolean,
-  base: string | null,
-  signal?: AbortSignal,
-): Promise<InspectedWorktree> {
+/** What the worktrees of a repository have in common, so that git is asked once. */
+interface Shared {
+  base: Base | null;
+  commits: Map<string, Promise<Commit>>;
+  signal: AbortSignal | undefined;
+}
+
+async function inspectWorktree(listed: ListedWorktree, main: boolean, shared: Shared): Promise<InspectedWorktree> {
   const { path } = listed;
   const status = readStatus(
-    await git(path, ['status', '--porcelain=v2', '--branch', '--untracked-files=normal', '-z'], signal),
+    await git(path, ['status', '--porcelain=v2', '--branch', '--untracked-files=normal', '-z'], shared.signal),
   );
   const { head } = status;
-  const [counts, mergeBase, commit] = await Promise.all([
-    head === null || base === null
-      ? null
-      : tryGit(path, ['rev-list', '--left-right', '--count', `HEAD...${base}`, '--'], signal),
-    head === null || base === null ? null : tryGit(path, ['merge-base', 'HEAD', base], signal),
-    head === null ? null : git(path, ['log', '-1', '--no-show-signature', '--format=%cI%n%B', 'HEAD', '--'], signal),
+  const [place, lastCommit] = await Promise.all([
+    head === null ? nowhere : readPlace(path, head, shared),
+    head === null ? null : commitOf(path, head, shared),
   ]);
-  const [ahead = null, behind = null] = counts === null ? [] : counts.trim().split(/\s+/).map(Number);
-  const from = mergeBase?.trim() ?? null;
   return {
     path,
     branch: listed.detached || status.branch === null ? 'HEAD' : status.branch,
     main,
     head,
     uncommitted: status.entries.length,
-    ahead,
-    behind,
-    mergeBase: from,
-    lastCommit: commit === null ? null : readCommit(commit),
-    changedFiles: await readChangedFiles(path, from ?? head, status, signal),
+    ...place,
+    lastCommit,
+    changedFiles: await readChangedFiles(path, place.mergeBase ?? head, status, shared.signal),
   };
 }
 
-function readCommit(text: string): { message: string; at: string } {
+type Place = Pick<InspectedWorktree, 'ahead' | 'behind' | 'mergeBase'>;
+const nowhere: Place = { ahead: null, behind: null, mergeBase: null };
+
+/** Where the head stands to the base. A process costs more than anything that it answers here: only what is needed is asked. */
+async function readPlace(path: string, head: string, { base, signal }: Shared): Promise<Place> {
+  if (base === null) return nowhere;
+  if (head === base.oid) return { ahead: 0, behind: 0, mergeBase: head };
+  const counts = await tryGit(path, ['rev-list', '--left-right', '--count', `${head}...${base.oid}`, '--'], signal);
+  if (counts === null) return nowhere;
+  const [ahead = 0, behind = 0] = counts.trim().split(/\s+/).map(Number);
+  if (ahead === 0) return { ahead, behind, mergeBase: head };
+  if (behind === 0) return { ahead, behind, mergeBase: base.oid };
+  const mergeBase = await tryGit(path, ['merge-base', head, base.oid], signal);
+  return { ahead, behind, mergeBase: mergeBase?.trim() ?? null };
+}
+
+interface Commit {
+  message: string;
+  at: string;
+}
+
+/** Many worktrees stand on one commit. */
+function commitOf(path: string, oid: string, { commits, signal }: Shared): Promise<Commit> {
+  let commit = commits.get(oid);
+  if (commit === undefined) {
+    commit = git(path, ['log', '-1', '--no-show-signature', '--format=%cI%n%B', oid, '--'], signal).then(readCommit);
+    commits.set(oid, commit);
+  }
+  return commit;
+}
+
+function readCommit(text: string): Commit {
   const end = text.indexOf('\n');
   return {
     at: text.slice(0, end),
@@ -219,23 +254,11 @@ async function readChangedFiles(
 ): Promise<ChangedFile[]> {
   const untracked = status.entries.filter(({ kind }) => kind === 'untracked');
   const unmerged = new Set(status.entries.filter(({ kind }) => kind === 'unmerged').map((entry) => entry.path));
+  // Where nothing but untracked files differs from the commit itself, there is nothing to ask.
+  const same = from !== null && from === status.head && untracked.length === status.entries.length;
   const against = from === null ? ['--cached'] : [from];
-  const text = await git(
-    path,
-    [
-      'diff',
-      '--raw',
-      '--numstat',
-      '-z',
-      '-M',
-      '--no-ext-diff',
-      '--no-textconv',
-      '--ignore-submodules=dirty',
-      ...against,
-      '--',
-    ],
-    signal,
-  );
+  const options = ['--raw', '--numstat', '-z', '-M', '--no-ext-diff', '--no-textconv', '--ignore-submodules=dirty'];
+  const text = same ? '' : await git(path, ['diff', ...options, ...against, '--'], signal);
   const files: ChangedFile[] = readDiff(text).map((file) =>
     unmerged.has(file.path) ? { ...file, change: 'U' } : file,
   );

@@ -18,7 +18,10 @@ describe('what is read of a repository', () => {
   const folder = temporaryFolder();
   afterAll(folder.remove);
   let number = 0;
-  const fresh = () => join(folder.path, `case-${(number += 1)}`, 'project');
+  const fresh = () => {
+    number += 1;
+    return join(folder.path, `case-${number}`, 'project');
+  };
 
   async function inspect(path: string) {
     const [found] = await discover([path]);
