@@ -2,6 +2,7 @@ import { Kysely, type LogEvent, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import type { Logger } from '../kernel/logger.ts';
 import type { DB } from './database.generated.ts';
+import { createStatementNames, preparingClient } from './prepared.ts';
 
 /** The connections of one gateway. Whoever opens it closes it. */
 export interface Database {
@@ -36,6 +37,7 @@ const idleInTransactionTimeoutMs = 30_000;
  */
 export function openDatabase(options: DatabaseOptions): Database {
   const runtimePool = new pg.Pool({
+    Client: preparingClient(createStatementNames()),
     connectionString: options.runtimeUrl ?? options.ownerUrl,
     max: options.poolSize,
     application_name: 'treeline',

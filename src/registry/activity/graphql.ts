@@ -126,7 +126,7 @@ addBringable({
     const limits = new Set(selected.map((selection) => newestLimit(selection, type)));
     const [limit] = limits;
     if (limits.size !== 1 || limit === null || limit === undefined) return null;
-    return sql`json_build_object('limit', ${limit}::int, 'rows', ${newestActivitiesColumn(limit)}) as newest_activities`;
+    return sql`json_build_object('limit', ${sql.lit(limit)}::int, 'rows', ${newestActivitiesColumn(limit)}) as newest_activities`;
   },
 });
 

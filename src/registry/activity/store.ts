@@ -21,7 +21,7 @@ export const activityOrder: Order = {
  */
 export function newestActivitiesColumn(limit: number): RawBuilder<unknown> {
   return jsonArray(sql`select ${columns('a', activityColumns)} from registry.agent_activities a
-    where a.worktree_id = w.id order by a.created_at desc, a.id desc limit ${limit + 1}`);
+    where a.worktree_id = w.id order by a.created_at desc, a.id desc limit ${sql.lit(limit + 1)}`);
 }
 
 export function listActivities(db: Kysely<DB>, filter: ActivityFilter, page: Page): Promise<ActivityRow[]> {
