@@ -40,7 +40,12 @@ export async function startGateway({ ownerUrl, runtimeUrl }: DatabaseUrls): Prom
   );
 }
 
-export async function startPeer(name: string, script: string, path: string, { ownerUrl }: DatabaseUrls): Promise<Contender> {
+export async function startPeer(
+  name: string,
+  script: string,
+  path: string,
+  { ownerUrl }: DatabaseUrls,
+): Promise<Contender> {
   const child = launch(script, { DATABASE_URL: ownerUrl, TREELINE_POOL_SIZE: poolSize, GRAPHILE_ENV: 'production' });
   return contender(name, child, (await firstLine(child)) + path, {}, async () => {});
 }

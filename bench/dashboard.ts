@@ -52,7 +52,11 @@ export async function dashboard(urls: DatabaseUrls): Promise<void> {
   const ours = JSON.stringify({ query });
   const theirs = JSON.stringify({ query: peersQuery });
   await compare([
-    { contender: gateway, body: () => ours, check: (answer) => checkPage((answer as { data: { inFlightWork: Page } }).data.inFlightWork) },
+    {
+      contender: gateway,
+      body: () => ours,
+      check: (answer) => checkPage((answer as { data: { inFlightWork: Page } }).data.inFlightWork),
+    },
     {
       contender: postgraphile,
       body: () => theirs,

@@ -18,7 +18,12 @@ export async function gitState(urls: DatabaseUrls): Promise<void> {
   let number = 0;
   const next = () => {
     number += 1;
-    return { id: ids[number % ids.length] ?? '', count: number % 9, ahead: number % 4, head: number.toString(16).padStart(40, '0') };
+    return {
+      id: ids[number % ids.length] ?? '',
+      count: number % 9,
+      ahead: number % 4,
+      head: number.toString(16).padStart(40, '0'),
+    };
   };
   await compare([
     {
@@ -26,7 +31,13 @@ export async function gitState(urls: DatabaseUrls): Promise<void> {
       body: () => {
         const { id, count, ahead, head } = next();
         const observedAt = new Date().toISOString();
-        const input = { worktree: { id }, uncommittedFilesCount: count, aheadOfTrunk: ahead, headCommit: head, observedAt };
+        const input = {
+          worktree: { id },
+          uncommittedFilesCount: count,
+          aheadOfTrunk: ahead,
+          headCommit: head,
+          observedAt,
+        };
         return JSON.stringify({ query, variables: { input } });
       },
       check: (answer) => {

@@ -6,7 +6,7 @@
  *   BENCH_ROUNDS    how many rounds each contender gets (5)
  *   DATABASE_URL    an empty database to fill; unset: a temporary embedded server
  */
-import { mkdtemp, rm, chmod } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';

@@ -58,7 +58,8 @@ async function run({ contender, body }: Load): Promise<Round> {
     requests: [{ method: 'POST', setupRequest: (request: object) => ({ ...request, body: body() }) }],
   } as never);
   const cpu = (await contender.cpuSeconds()) - cpuBefore;
-  if (result.non2xx > 0 || result.errors > 0) throw new Error(`${contender.name}: ${result.non2xx} refused, ${result.errors} failed`);
+  if (result.non2xx > 0 || result.errors > 0)
+    throw new Error(`${contender.name}: ${result.non2xx} refused, ${result.errors} failed`);
   return {
     requestsPerSecond: result.requests.total / result.duration,
     cpuMsPerRequest: (cpu * 1_000) / result.requests.total,
@@ -77,7 +78,10 @@ function print(measured: ReadonlyMap<Load, readonly Round[]>): void {
   const figures = [...measured].map(([{ contender }, list]) => ({
     name: contender.name,
     rate: median(list.map((round) => round.requestsPerSecond)),
-    spread: [Math.min(...list.map((round) => round.requestsPerSecond)), Math.max(...list.map((round) => round.requestsPerSecond))],
+    spread: [
+      Math.min(...list.map((round) => round.requestsPerSecond)),
+      Math.max(...list.map((round) => round.requestsPerSecond)),
+    ],
     cpu: median(list.map((round) => round.cpuMsPerRequest)),
     p50: median(list.map((round) => round.p50Ms)),
     p99: median(list.map((round) => round.p99Ms)),

@@ -15,12 +15,37 @@ export interface Selected {
   node: FieldNode;
   /** The field's arguments with variables filled in; null when they cannot be read, which execution will report. */
   args(type: GraphQLObjectType): Record<string, unknown> | null;
+  /** The fields selected on what it answers, by name. */
+  below(): Map<string, Selected[]>;
+  /** The fields selected on the items of the connection that it answers, by name. */
+  belowNodes(): Map<string, Selected[]>;
+}
+
+/** Which columns the fields of a type read. */
+export interface FieldColumns<Column extends string> {
+  /** Keys, and what tells the type from others. */
+  always: readonly Column[];
+  byField: Readonly<Record<string, readonly Column[]>>;
+}
+
+/** The columns to fetch: those that are always needed, and those that the selected fields read. */
+export function selectedColumns<Column extends string>(
+  selected: ReadonlyMap<string, Selected[]>,
+  columns: FieldColumns<Column>,
+): Column[] {
+  const wanted = new Set(columns.always);
+  for (const field of selected.keys()) for (const column of columns.byField[field] ?? []) wanted.add(column);
+  return [...wanted];
 }
 
 /** The fields selected on the items of a connection, under `nodes` and `edges { node }`, by name. */
 export function selectedOnNodes(info: GraphQLResolveInfo): Map<string, Selected[]> {
-  const direct = fieldsOf(info.fieldNodes, info, 'nodes');
-  const throughEdges = fieldsOf(fieldsOf(info.fieldNodes, info, 'edges'), info, 'node');
+  return onNodes(info.fieldNodes, info);
+}
+
+function onNodes(parents: readonly FieldNode[], info: GraphQLResolveInfo): Map<string, Selected[]> {
+  const direct = fieldsOf(parents, info, 'nodes');
+  const throughEdges = fieldsOf(fieldsOf(parents, info, 'edges'), info, 'node');
   return byName([...direct, ...throughEdges], info);
 }
 
@@ -34,7 +59,12 @@ function byName(parents: readonly FieldNode[], info: GraphQLResolveInfo): Map<st
   for (const parent of parents) {
     for (const node of childrenOf(parent.selectionSet?.selections ?? [], info.fragments)) {
       const list = selected.get(node.name.value) ?? [];
-      list.push({ node, args: (type) => readArguments(type, node, info) });
+      list.push({
+        node,
+        args: (type) => readArguments(type, node, info),
+        below: () => byName([node], info),
+        belowNodes: () => onNodes([node], info),
+      });
       selected.set(node.name.value, list);
     }
   }

@@ -7,13 +7,13 @@ import { builder } from '../../graphql/builder.ts';
 import { readPage, toConnection } from '../../graphql/connection.ts';
 import { byKey, groupedBy, loader } from '../../graphql/loaders.ts';
 import { addMutation, toUserError } from '../../graphql/payload.ts';
-import type { Selected } from '../../graphql/selection.ts';
+import { type Selected, selectedColumns } from '../../graphql/selection.ts';
 import { Project, ProjectRefInput } from '../project/graphql.ts';
 import { addBringable } from '../worktree/brought.ts';
 import { Worktree, worktreeLoader } from '../worktree/graphql.ts';
 import type { WorktreeRow } from '../worktree/model.ts';
 import { WorktreeRefInput } from '../worktree/queries.ts';
-import type { ActivityFilter, ActivityRow } from './model.ts';
+import { type ActivityFilter, type ActivityRow, activityFieldColumns } from './model.ts';
 import { logActivities, type NewActivity } from './service.ts';
 import {
   activityOrder,
@@ -126,7 +126,14 @@ addBringable({
     const limits = new Set(selected.map((selection) => newestLimit(selection, type)));
     const [limit] = limits;
     if (limits.size !== 1 || limit === null || limit === undefined) return null;
-    return sql`json_build_object('limit', ${sql.lit(limit)}::int, 'rows', ${newestActivitiesColumn(limit)}) as newest_activities`;
+    const names = selectedColumns(
+      new Map(selected.flatMap((selection) => [...selection.belowNodes()])),
+      activityFieldColumns,
+    );
+    // One more than asked for says whether there is a next page, if anybody wants to know.
+    const count = selected.some((selection) => selection.below().has('pageInfo')) ? limit + 1 : limit;
+    const rows = newestActivitiesColumn(names, count);
+    return sql`json_build_object('limit', ${sql.lit(limit)}::int, 'rows', ${rows}) as newest_activities`;
   },
 });
 

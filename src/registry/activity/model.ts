@@ -1,3 +1,4 @@
+import type { FieldColumns } from '../../graphql/selection.ts';
 import type { Json } from '../../kernel/json.ts';
 import type { ProjectReference } from '../project/model.ts';
 import type { WorktreeReference } from '../worktree/model.ts';
@@ -48,3 +49,16 @@ export interface ActivityFilter {
   until?: string | null | undefined;
   metadata?: Json | undefined;
 }
+
+/** Which columns each field of `Activity` reads, for queries that fetch only what is selected. */
+export const activityFieldColumns = {
+  always: ['id', 'activity_type', 'created_at'],
+  byField: {
+    agentId: ['agent_id'],
+    principal: ['principal_id'],
+    filePath: ['file_path'],
+    description: ['description'],
+    metadata: ['metadata'],
+    worktree: ['worktree_id'],
+  },
+} as const satisfies FieldColumns<keyof ActivityRow>;

@@ -15,13 +15,10 @@ export const activityOrder: Order = {
   ],
 };
 
-/**
- * The newest activities of worktree `w`, as a column of a query over worktrees. In a page's shape: one row more than
- * asked for says whether there is a next page.
- */
-export function newestActivitiesColumn(limit: number): RawBuilder<unknown> {
-  return jsonArray(sql`select ${columns('a', activityColumns)} from registry.agent_activities a
-    where a.worktree_id = w.id order by a.created_at desc, a.id desc limit ${sql.lit(limit + 1)}`);
+/** The newest activities of worktree `w`, as a column of a query over worktrees. */
+export function newestActivitiesColumn(names: readonly string[], count: number): RawBuilder<unknown> {
+  return jsonArray(sql`select ${columns('a', names)} from registry.agent_activities a
+    where a.worktree_id = w.id order by a.created_at desc, a.id desc limit ${sql.lit(count)}`);
 }
 
 export function listActivities(db: Kysely<DB>, filter: ActivityFilter, page: Page): Promise<ActivityRow[]> {

@@ -20,7 +20,7 @@ builder.node(Host, {
   description: 'A machine that has checkouts of projects.',
   id: { resolve: (host) => host.id },
   loadWithoutCache: (id, context) => hostLoader(context).load(id),
-  isTypeOf: (value) => typeof value === 'object' && value !== null && 'last_seen_at' in value && 'labels' in value,
+  isTypeOf: (value) => typeof value === 'object' && value !== null && 'last_seen_at' in value,
   fields: (t) => ({
     uuid: t.field({
       type: 'UUID',

@@ -108,7 +108,7 @@ builder.node(Project, {
   description: 'Something that the fleet works on: a repository, a plan, or a scratch project.',
   id: { resolve: (project) => project.id },
   loadWithoutCache: (id, context) => projectLoader(context).load(id),
-  isTypeOf: (value) => typeof value === 'object' && value !== null && 'remote_key' in value,
+  isTypeOf: (value) => typeof value === 'object' && value !== null && 'default_branch' in value,
   fields: (t) => ({
     uuid: t.field({ type: 'UUID', description: 'The key of the row, as SQL users know it.', resolve: (p) => p.id }),
     slug: t.exposeString('slug', { description: 'Its short name in URLs and on command lines; unique.' }),

@@ -1,3 +1,4 @@
+import type { FieldColumns } from '../../graphql/selection.ts';
 import { Refusal } from '../../kernel/errors.ts';
 import { isUuid, keyOf } from '../../kernel/ids.ts';
 import type { Json } from '../../kernel/json.ts';
@@ -81,3 +82,26 @@ export function requireKey(type: string, noun: string, id: string): string {
   if (key === null || !isUuid(key)) throw new Refusal('NOT_FOUND', `No ${noun} has the id ${JSON.stringify(id)}.`);
   return key;
 }
+
+/** Which columns each field of `Project` reads, for queries that fetch only what is selected. */
+export const projectFieldColumns = {
+  always: ['id', 'slug', 'default_branch'],
+  byField: {
+    name: ['name'],
+    description: ['description'],
+    kinds: ['kinds'],
+    status: ['status'],
+    active: ['active'],
+    remoteOrigin: ['remote_origin'],
+    remoteKey: ['remote_key'],
+    trunkPath: ['trunk_path'],
+    urlId: ['url_id'],
+    managedBy: ['managed_by'],
+    unclassified: ['unclassified'],
+    metadata: ['metadata'],
+    owner: ['owner_id'],
+    createdAt: ['created_at'],
+    updatedAt: ['updated_at'],
+    deletedAt: ['deleted_at'],
+  },
+} as const satisfies FieldColumns<keyof ProjectRow>;

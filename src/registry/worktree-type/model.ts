@@ -1,3 +1,5 @@
+import type { FieldColumns } from '../../graphql/selection.ts';
+
 /** What a worktree is for. Built-in ones can be neither renamed nor deleted. */
 export interface WorktreeTypeRow {
   id: number;
@@ -22,3 +24,18 @@ export const worktreeTypeColumns = [
   'is_builtin',
   'metadata',
 ] as const satisfies readonly (keyof WorktreeTypeRow)[];
+
+/** Which columns each field of `WorktreeType` reads, for queries that fetch only what is selected. */
+export const worktreeTypeFieldColumns = {
+  always: ['id'],
+  byField: {
+    name: ['name'],
+    branchPrefix: ['branch_prefix'],
+    worktreePrefix: ['worktree_prefix'],
+    description: ['description'],
+    color: ['color'],
+    icon: ['icon'],
+    isBuiltin: ['is_builtin'],
+    metadata: ['metadata'],
+  },
+} as const satisfies FieldColumns<keyof WorktreeTypeRow>;

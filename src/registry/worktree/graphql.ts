@@ -103,7 +103,7 @@ builder.node(Worktree, {
   description: 'A checkout of one branch of a project on one host.',
   id: { resolve: (w) => w.id },
   loadWithoutCache: (id, context) => worktreeLoader(context).load(id),
-  isTypeOf: (value) => typeof value === 'object' && value !== null && 'branch_name' in value,
+  isTypeOf: (value) => typeof value === 'object' && value !== null && 'type_id' in value,
   fields: (t) => ({
     uuid: t.field({ type: 'UUID', description: 'The key of the row, as SQL users know it.', resolve: (w) => w.id }),
     project: t.field({

@@ -1,3 +1,4 @@
+import type { FieldColumns } from '../../graphql/selection.ts';
 import type { Json } from '../../kernel/json.ts';
 import type { HostRow } from '../host/model.ts';
 import { type ProjectReference, type ProjectRow, requireKey, toProjectKey } from '../project/model.ts';
@@ -116,3 +117,46 @@ export interface WorktreeFilter {
   staleForMinutes?: number | null | undefined;
   metadata?: Json | undefined;
 }
+
+type StoredColumn = (typeof worktreeColumns)[number];
+
+/** Which columns each field of `Worktree` reads, for queries that fetch only what is selected. */
+export const worktreeFieldColumns = {
+  always: ['id', 'project_id', 'host_id', 'type_id'],
+  byField: {
+    name: ['name'],
+    branchName: ['branch_name'],
+    baseBranch: ['base_branch'],
+    path: ['path'],
+    repositoryPath: ['repository_path'],
+    agentId: ['agent_id'],
+    agentState: ['agent_state'],
+    agentStateAt: ['agent_state_at'],
+    status: ['status'],
+    inFlight: ['in_flight'],
+    active: ['active'],
+    mergedAt: ['merged_at'],
+    mergedBy: ['merged_by'],
+    mergeCommit: ['merge_commit'],
+    metadata: ['metadata'],
+    createdAt: ['created_at'],
+    updatedAt: ['updated_at'],
+  },
+} as const satisfies FieldColumns<StoredColumn>;
+
+/** The same for `GitState`, which a worktree's row holds as well. */
+export const gitStateFieldColumns = {
+  always: [],
+  byField: {
+    hasUncommittedChanges: ['has_uncommitted_changes'],
+    uncommittedFilesCount: ['uncommitted_files_count'],
+    aheadOfTrunk: ['ahead_of_trunk'],
+    behindTrunk: ['behind_trunk'],
+    headCommit: ['head_commit'],
+    mergeBase: ['merge_base'],
+    lastCommitMessage: ['last_commit_message'],
+    lastCommitAt: ['last_commit_at'],
+    observedAt: ['git_observed_at'],
+    lastSyncAt: ['last_sync_at'],
+  },
+} as const satisfies FieldColumns<StoredColumn>;

@@ -5,7 +5,7 @@ import { type PageArguments, readPage, toConnection } from '../../graphql/connec
 import { byKey, groupedBy, loader } from '../../graphql/loaders.ts';
 import { Host } from '../host/graphql.ts';
 import { Project, ProjectRefInput } from '../project/graphql.ts';
-import { broughtToNodes, broughtToOne } from './brought.ts';
+import { wantedOnNodes, wantedOnOne } from './brought.ts';
 import { AgentState, Worktree, WorktreeConnection, WorktreeStatus } from './graphql.ts';
 import type { WorktreeFilter, WorktreeOrderName, WorktreeReference, WorktreeRow } from './model.ts';
 import {
@@ -86,7 +86,7 @@ async function worktreePage(
   const page = readPage(args, order);
   const filter = { ...args.filter, ...always };
   return toConnection(
-    await listWorktrees(context.db, { filter, order, page, brought: broughtToNodes(info) }),
+    await listWorktrees(context.db, { filter, order, page, selection: wantedOnNodes(info, order) }),
     page,
     order,
   );
@@ -98,7 +98,7 @@ builder.queryFields((t) => ({
     nullable: true,
     description: 'One worktree, by id, path or name. Scope registry:read.',
     args: { by: t.arg({ type: WorktreeRefInput, required: true, description: 'Which one.' }) },
-    resolve: (_root, args, context, info) => findWorktree(context.db, args.by, broughtToOne(info)),
+    resolve: (_root, args, context, info) => findWorktree(context.db, args.by, wantedOnOne(info)),
   }),
   worktrees: t.connection(
     {
@@ -135,7 +135,7 @@ async function worktreePageOf(
 ) {
   const order = worktreeOrders.updatedDesc;
   const page = readPage(args, order);
-  const listing = { filter: args.filter ?? {}, order, page, brought: broughtToNodes(info) };
+  const listing = { filter: args.filter ?? {}, order, page, selection: wantedOnNodes(info, order) };
   const selection = info.fieldNodes.map((node) => node.loc?.start).join();
   const rows = await loader<WorktreeRow[]>(
     context,

@@ -30,11 +30,16 @@ export const worktreeOrders: Readonly<Record<WorktreeOrderName, Order>> = {
   behindDesc: { tag: 'worktree.behind', descending: true, keys: [{ column: 'behind_trunk', type: 'int4' }, byId] },
 };
 
-/** Relations to bring along with each worktree `w`, as further columns; see `brought.ts`. */
-export type Brought = readonly RawBuilder<unknown>[];
+/** What to fetch of each worktree `w`: its columns, and relations as further ones; see `brought.ts`. */
+export interface WorktreeSelection {
+  columns: readonly string[];
+  brought: readonly RawBuilder<unknown>[];
+}
 
-function selectList(brought: Brought): RawBuilder<unknown> {
-  return sql.join([columns('w', worktreeColumns), ...brought]);
+const everything: WorktreeSelection = { columns: worktreeColumns, brought: [] };
+
+function selectList(selection: WorktreeSelection): RawBuilder<unknown> {
+  return sql.join([columns('w', selection.columns), ...selection.brought]);
 }
 
 /** A worktree's key in a query: null when there is none. */
@@ -45,33 +50,33 @@ export function worktreeKey(reference: WorktreeReference): RawBuilder<string | n
 export async function findWorktree(
   db: Kysely<DB>,
   reference: WorktreeReference,
-  brought: Brought = [],
+  selection: WorktreeSelection = everything,
 ): Promise<WorktreeRow | null> {
   const [worktree] = await jsonRows<WorktreeRow>(
     db,
-    sql`select ${selectList(brought)} from registry.worktrees w where w.id = ${worktreeKey(reference)}`,
+    sql`select ${selectList(selection)} from registry.worktrees w where w.id = ${worktreeKey(reference)}`,
   );
   return worktree ?? null;
 }
 
 export function listWorktreesById(db: Kysely<DB>, ids: readonly string[]): Promise<WorktreeRow[]> {
-  return jsonRows(db, sql`select ${selectList([])} from registry.worktrees w where w.id = any(${ids}::uuid[])`);
+  return jsonRows(db, sql`select ${selectList(everything)} from registry.worktrees w where w.id = any(${ids}::uuid[])`);
 }
 
 export interface WorktreeListing {
   filter: WorktreeFilter;
   order: Order;
   page: Page;
-  brought: Brought;
+  selection: WorktreeSelection;
 }
 
 export function listWorktrees(
   db: Kysely<DB>,
-  { filter, order, page, brought }: WorktreeListing,
+  { filter, order, page, selection }: WorktreeListing,
 ): Promise<WorktreeRow[]> {
   return jsonRows(
     db,
-    sql`select ${selectList(brought)} from registry.worktrees w
+    sql`select ${selectList(selection)} from registry.worktrees w
       where ${worktreeConditions(filter)} and ${pageCondition('w', order, page)}
       ${pageTail('w', order, page)}`,
   );
@@ -81,13 +86,13 @@ export function listWorktrees(
 export function listWorktreesOf(
   db: Kysely<DB>,
   parent: { column: 'project_id' | 'host_id'; ids: readonly string[] },
-  { filter, order, page, brought }: WorktreeListing,
+  { filter, order, page, selection }: WorktreeListing,
 ): Promise<WorktreeRow[]> {
   return jsonRows(
     db,
     sql`select child.* from unnest(${parent.ids}::uuid[]) as parent (id)
       cross join lateral (
-        select ${selectList(brought)} from registry.worktrees w
+        select ${selectList(selection)} from registry.worktrees w
         where ${sql.ref(`w.${parent.column}`)} = parent.id and ${worktreeConditions(filter)}
           and ${pageCondition('w', order, page)}
         ${pageTail('w', order, page)}
