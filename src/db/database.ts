@@ -74,6 +74,8 @@ export function openDatabase(options: DatabaseOptions): Database {
     ownerPool,
     close: async () => {
       await Promise.all([runtime.destroy(), ownerPool.end()]);
+      // Kysely ends the pool only if it has used it.
+      if (!runtimePool.ending) await runtimePool.end();
     },
   };
 }

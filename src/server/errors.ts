@@ -44,7 +44,8 @@ function codeOf(error: GraphQLError): RequestErrorCode | null {
 function coded(error: unknown, code: RequestErrorCode, message: string, context: ErrorContext): GraphQLError {
   context.onError?.(code);
   const { nodes, source, positions, path, extensions } = error instanceof GraphQLError ? error : new GraphQLError('');
-  const http = extensions.http;
+  // A body that is no JSON never was a GraphQL request: 400 also where GraphQL errors come with 200.
+  const http = extensions.originalError === undefined ? extensions.http : { status: 400 };
   return new GraphQLError(message, {
     nodes,
     source,

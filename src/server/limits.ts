@@ -98,7 +98,6 @@ function measure(document: DocumentNode): { depth: number; aliases: number } {
   let depth = 0;
   for (const node of document.definitions) {
     if (node.kind === 'OperationDefinition') depth = Math.max(depth, depthOf(node.selectionSet));
-    if (node.kind === 'FragmentDefinition') depth = Math.max(depth, depthOfFragment(node.name.value));
   }
   return { depth, aliases };
 }

@@ -1,0 +1,52 @@
+import { PassThrough } from 'node:stream';
+import { pino } from 'pino';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startGateway, type TestGateway } from '../support/gateway.ts';
+
+describe('errors that nobody foresaw', () => {
+  const stream = new PassThrough();
+  let logged = '';
+  stream.on('data', (chunk: Buffer) => {
+    logged += chunk.toString();
+  });
+  let gateway: TestGateway;
+  beforeAll(async () => {
+    gateway = await startGateway({ log: pino({ level: 'trace' }, stream) });
+  });
+  afterAll(() => gateway.close());
+
+  test('are masked, and logged once with the id that the client got', async () => {
+    await gateway.database.owner.query('alter table registry.hosts rename column platform to hidden');
+    try {
+      const { data, errors } = await gateway.request('{ hosts { nodes { platform } } }');
+      expect(data).toBeNull();
+      const [error] = errors ?? [];
+      expect(error?.message).toBe('Something went wrong here. It was logged.');
+      expect(error?.extensions.code).toBe('INTERNAL');
+      const lines = logged.split('\n').filter((line) => line.includes('"unexpected error"'));
+      expect(lines).toHaveLength(1);
+      expect(lines[0]).toContain(error?.extensions.requestId);
+      expect(JSON.stringify(errors)).not.toMatch(/platform.*exist|select/i);
+    } finally {
+      await gateway.database.owner.query('alter table registry.hosts rename column hidden to platform');
+    }
+  });
+
+  test('a bad document and bad variables say what is wrong', async () => {
+    const unknown = await gateway.request('{ nothingLikeThis }');
+    expect(unknown.errors?.[0]).toMatchObject({ extensions: { code: 'BAD_USER_INPUT' } });
+    const bad = await gateway.request('query ($id: UUID!) { project(by: { id: $id }) { name } }', { id: 'x' });
+    expect(bad.errors?.[0]?.extensions.code).toBe('BAD_USER_INPUT');
+    const time = await gateway.request('query ($t: DateTime) { activities(filter: { since: $t }) { nodes { id } } }', {
+      t: '2026-02-31T00:00:00Z',
+    });
+    expect(time.errors?.[0]?.message).toContain('a time that exists');
+  });
+
+  test('tokens stand in no log line', async () => {
+    await gateway.request('{ viewer { scopes } }');
+    await gateway.request('{ viewer { scopes } }', {}, { token: `tl_${'A'.repeat(43)}` });
+    expect(logged).not.toContain(gateway.token);
+    expect(logged).not.toContain('A'.repeat(43));
+  });
+});
