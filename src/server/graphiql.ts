@@ -13,6 +13,7 @@ export interface GraphiqlPage {
 }
 
 const headersMark = 'treeline-headers';
+const connectionMark = 'treeline-connection';
 
 /**
  * Runs before GraphiQL. The link that the gateway prints carries the token in its fragment, which browsers send nowhere;
@@ -28,6 +29,7 @@ const takeToken = `
   const treelineHeaders = treelineToken === null
     ? '{\\n  "Authorization": "Bearer tl_…"\\n}'
     : JSON.stringify({ Authorization: 'Bearer ' + treelineToken }, null, 2);
+  const treelineConnection = { authorization: 'Bearer ' + treelineToken };
 `;
 
 let page: Promise<GraphiqlPage> | null = null;
@@ -49,12 +51,17 @@ async function makePage(): Promise<GraphiqlPage> {
     })),
     subscriptionsProtocol: 'WS',
     shouldPersistHeaders: false,
+    // Passed on to the transport, though the page's own options do not name it: a socket has no headers.
+    ...{ connectionParams: connectionMark },
   });
   // The page's options are a literal in its script; where the mark stands, the token is known only in the browser.
   const options = rendered.lastIndexOf('YogaGraphiQL.renderYogaGraphiQL(');
   const html =
     rendered.slice(0, options).replace('<script>', () => `<script>${takeToken}`) +
-    rendered.slice(options).replaceAll(`"${headersMark}"`, 'treelineHeaders');
+    rendered
+      .slice(options)
+      .replaceAll(`"${headersMark}"`, 'treelineHeaders')
+      .replaceAll(`"${connectionMark}"`, 'treelineConnection');
   const bytes = Buffer.from(html);
   return {
     html: bytes,

@@ -106,8 +106,9 @@ async function graphql(exchange: Exchange, options: HttpOptions): Promise<void> 
   await options.yoga(request, response, context);
 }
 
+/** A browser that opens the address; GraphiQL keeps its query in it, so a reload names one. */
 function wantsPage(request: IncomingMessage): boolean {
-  return (request.headers.accept ?? '').includes('text/html') && !(request.url ?? '').includes('query=');
+  return (request.headers.accept ?? '').includes('text/html');
 }
 
 async function sendGraphiql({ request, response }: Exchange): Promise<void> {
