@@ -26,11 +26,17 @@ set search_path = ''
 as $$ select array_remove(string_to_array(current_setting('app.current_user_scopes', true), ','), '') $$;
 comment on function auth.current_scopes is 'What the token in use may do.';
 
--- The role that request work takes on, also inside SECURITY DEFINER functions, where current_user is their owner.
+-- Only the schema's owner, and who has its rights, is a SQL user with a free hand. Everybody else is bound, whatever role it
+-- managed not to take on; and the owner's own connections are bound where they take on another role. Asked of the session,
+-- because inside SECURITY DEFINER functions current_user is their owner.
 create function auth.is_request() returns boolean
 language sql stable parallel safe
 set search_path = ''
-as $$ select 'treeline_runtime' in (current_setting('role', true), session_user, current_user) $$;
+as $$
+  select not pg_has_role(
+    coalesce(nullif(current_setting('role', true), 'none'), session_user)::name,
+    (select nspowner from pg_catalog.pg_namespace where nspname = 'auth'), 'MEMBER')
+$$;
 comment on function auth.is_request is 'Whether this is request work, not a SQL user''s session.';
 
 create function auth.has_scope(p_scope text) returns boolean

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -89,6 +89,8 @@ async function compose(
     adminToken: config.TREELINE_ADMIN_TOKEN,
   });
 
+  if (token === null) await hintAtFirstToken(database, log);
+
   const feed = await openFeed({ url: config.DATABASE_LISTEN_URL ?? urls.ownerUrl, log });
   opened.defer(() => feed.close());
   if (config.TREELINE_MAINTENANCE === 'on') {
@@ -135,7 +137,11 @@ async function compose(
   const addressFile = join(config.TREELINE_DATA_DIR, 'gateway');
   await mkdir(config.TREELINE_DATA_DIR, { recursive: true, mode: 0o700 });
   await writeFile(addressFile, `${url}\n`, { mode: 0o600 });
-  opened.defer(() => rm(addressFile, { force: true }));
+  opened.defer(async () => {
+    // Another gateway of the same folder may have written its own since.
+    const written = await readFile(addressFile, 'utf8').catch(() => '');
+    if (written.trim() === url) await rm(addressFile, { force: true });
+  });
 
   let stopped: Promise<void> | null = null;
   return {
@@ -148,6 +154,14 @@ async function compose(
       return stopped;
     },
   };
+}
+
+/** Without any token nobody can come in, and the error they would meet does not say so. */
+async function hintAtFirstToken({ ownerPool }: Database, log: Logger): Promise<void> {
+  const { rowCount } = await ownerPool.query('select from auth.tokens where revoked_at is null limit 1');
+  if (rowCount === 0) {
+    log.warn('there is no token yet; start once with TREELINE_ADMIN_TOKEN=tl_… to register the first administrator');
+  }
 }
 
 interface DatabaseUrls {

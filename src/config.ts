@@ -10,7 +10,12 @@ import { logLevels } from './kernel/logger.ts';
  */
 
 const text = z.string().trim().min(1);
-const wholeNumber = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+const wholeNumber = (min: number, max: number) =>
+  z.coerce
+    .number({ error: `expected a whole number from ${min} to ${max}` })
+    .int({ error: `expected a whole number from ${min} to ${max}` })
+    .min(min)
+    .max(max);
 const url = (...protocols: string[]) =>
   text.refine((value) => protocols.some((protocol) => value.startsWith(`${protocol}://`)), {
     error: `expected a URL that begins with ${protocols.map((protocol) => `${protocol}://`).join(' or ')}`,

@@ -42,10 +42,18 @@ export function scanSummary({ repositories, vanished }: ScanResult, seconds: num
   return [
     table(['PROJECT', 'WORKTREES', 'IN FLIGHT', 'REPORT', 'PATH'], rows),
     '',
-    `${repositories.length} repositories, ${sum((r) => r.worktrees)} worktrees, ${sum((r) => r.inFlight)} in flight, ${seconds.toFixed(1)} s`,
+    `${counted(repositories.length, 'repository', 'repositories')}, ${counted(
+      sum((r) => r.worktrees),
+      'worktree',
+      'worktrees',
+    )}, ${sum((r) => r.inFlight)} in flight, ${seconds.toFixed(1)} s`,
     ...vanished.map((path) => `Gone: ${printable(path)}`),
     ...(problems.length === 0 ? [] : ['', 'Not everything was reported:', ...problems]),
   ].join('\n');
+}
+
+function counted(count: number, one: string, many: string): string {
+  return `${count} ${count === 1 ? one : many}`;
 }
 
 function problemsOf(repository: ScannedRepository): string[] {

@@ -236,4 +236,8 @@ export async function checkRuntime(runtime: Queryable): Promise<void> {
         `Run: GRANT treeline_runtime TO ${role};`,
     );
   }
+  const { rows: bound } = await runtime.query<{ request: boolean }>('select auth.is_request() as request');
+  if (bound[0]?.request !== true) {
+    throw new StartupError(`Request work would run as ${role} with the rights of an SQL administrator. ${advice}`);
+  }
 }

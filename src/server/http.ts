@@ -99,11 +99,21 @@ async function graphql(exchange: Exchange, options: HttpOptions): Promise<void> 
   response.once('close', onEnd);
   const viewer = await options.authenticate(request.headers.authorization ?? null);
   context = options.makeContext(viewer, requestId);
+  endWhenExpired(response, viewer);
   if (request.method === 'POST') {
     // Yoga takes a body that is already there, and so never sees more than was counted here.
     (request as IncomingMessage & { body?: string }).body = await readBody(request, options.mostBodyBytes);
   }
   await options.yoga(request, response, context);
+}
+
+/** A stream of events may outlive the token that opened it: it ends with the token, like a socket. */
+function endWhenExpired(response: ServerResponse, { expiresAtMs }: Viewer): void {
+  if (expiresAtMs === null) return;
+  const longestTimerMs = 2 ** 31 - 1;
+  const timer = setTimeout(() => response.destroy(), Math.min(Math.max(expiresAtMs - Date.now(), 0), longestTimerMs));
+  timer.unref();
+  response.once('close', () => clearTimeout(timer));
 }
 
 /** A browser that opens the address; GraphiQL keeps its query in it, so a reload names one. */

@@ -8,7 +8,7 @@ import {
   type SubscribePayload,
 } from 'graphql-ws';
 import { type Extra, useServer } from 'graphql-ws/use/ws';
-import { WebSocketServer } from 'ws';
+import { WebSocket, WebSocketServer } from 'ws';
 import type { Viewer } from '../auth/context.ts';
 import { RequestError, type RequestErrorCode } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
@@ -45,7 +45,7 @@ const mostSocketsPerPrincipal = 1_000;
 const initTimeoutMs = 10_000;
 const farewellMs = 1_000;
 
-type Held = Extra & { authorization?: string; viewer?: Viewer; expiry?: NodeJS.Timeout; operations?: number };
+type Held = Extra & { authorization?: string; viewer?: Viewer; expiry?: NodeJS.Timeout };
 
 interface Prepared extends ExecutionArgs {
   contextValue: ServerContext;
@@ -101,6 +101,12 @@ export function serveWebSockets(options: WebSocketOptions): WebSockets {
           const viewer = await options.authenticate(authorization);
           held.authorization = authorization ?? '';
           held.viewer = viewer;
+          // Gone while it was authenticated: its close has been and will not come again.
+          if (held.socket.readyState !== WebSocket.OPEN) return false;
+          held.socket.once('close', () => {
+            clearTimeout(held.expiry);
+            count(viewer, -1);
+          });
           if (count(viewer, 1) > mostSocketsPerPrincipal) return false;
           closeWhenExpired(held, viewer);
           return true;
@@ -110,31 +116,22 @@ export function serveWebSockets(options: WebSocketOptions): WebSockets {
           return false;
         }
       },
-      onSubscribe: (context, _id, payload) => prepare(context.extra as Held, payload),
+      onSubscribe: ({ extra, subscriptions }, _id, payload) =>
+        prepare(extra as Held, payload, Object.keys(subscriptions).length),
       execute: (args) => (args as Prepared).run.execute(args),
       subscribe: (args) => (args as Prepared).run.subscribe(args),
-      onComplete: (context) => {
-        const held = context.extra as Held;
-        held.operations = (held.operations ?? 1) - 1;
-      },
-      onDisconnect: ({ extra }) => {
-        const held = extra as Held;
-        clearTimeout(held.expiry);
-        if (held.viewer !== undefined) count(held.viewer, -1);
-      },
     },
     sockets,
   );
 
   /** Never throws: graphql-ws answers a throw by closing the socket, and with it everybody else's operations. */
-  async function prepare(held: Held, payload: SubscribePayload): Promise<Prepared | GraphQLError[]> {
+  async function prepare(held: Held, payload: SubscribePayload, open: number): Promise<Prepared | GraphQLError[]> {
     let context: ServerContext | null = null;
     const startedAt = performance.now();
     try {
       // Again for each operation: a token that was revoked meanwhile opens nothing new.
       context = options.makeContext(await options.authenticate(held.authorization ?? null));
-      held.operations = (held.operations ?? 0) + 1;
-      if (held.operations > mostOperationsPerSocket) {
+      if (open > mostOperationsPerSocket) {
         throw new RequestError(
           'LIMIT_EXCEEDED',
           `A socket carries at most ${mostOperationsPerSocket} operations at once.`,

@@ -181,6 +181,25 @@ test('an agent acts only as itself', async () => {
   });
 });
 
+describe('a login that did not take on the runtime role', () => {
+  test('is bound all the same: it is no administrator in SQL', async () => {
+    const { owner } = gateway.database;
+    const made = await value<boolean>(owner, `select count(*) = 0 from pg_roles where rolname = 'treeline_plain'`);
+    if (made) await owner.query('create role treeline_plain nologin');
+    await owner.query('grant treeline_runtime to treeline_plain; grant treeline_plain to current_user');
+    const client = await owner.connect();
+    try {
+      await client.query('begin; set local role treeline_plain');
+      expect(await value(client, 'select auth.is_request() and not auth.is_admin()')).toBe(true);
+    } finally {
+      await client.query('rollback');
+      client.release();
+      if (made) await owner.query('drop role treeline_plain');
+    }
+    expect(await value(owner, 'select auth.is_request()')).toBe(false);
+  });
+});
+
 describe('the runtime role, in SQL', () => {
   async function as<T extends object>(settings: Record<string, string>, sql: string): Promise<T[]> {
     const client = await gateway.database.runtime.connect();

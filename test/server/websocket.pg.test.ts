@@ -97,6 +97,19 @@ describe('graphql-ws', () => {
     await closed;
   });
 
+  test('operations that were refused do not count as open', async () => {
+    const { send, next, socket, closed } = await open(gateway.token);
+    await next();
+    for (let n = 0; n < 105; n += 1) {
+      send(subscribe(`bad-${n}`, '{ nothingLikeThis }'));
+      expect(await next()).toMatchObject({ type: 'error' });
+    }
+    send(subscribe('good', '{ viewer { scopes } }'));
+    expect(await next()).toMatchObject({ id: 'good', type: 'next' });
+    socket.close();
+    await closed;
+  });
+
   test('an Origin of another site is refused before the socket opens', async () => {
     const socket = new WebSocket(`${gateway.wsUrl}/graphql`, 'graphql-transport-ws', {
       origin: 'https://evil.example',
