@@ -23,6 +23,10 @@ type Documents = {
     "\n  query WorktreeTypePrefixes {\n    worktreeTypes { name branchPrefix worktreePrefix }\n  }\n": typeof types.WorktreeTypePrefixesDocument,
     "\n  query KnownWorktrees($host: String!, $after: String) {\n    worktrees(filter: { host: $host, active: true }, orderBy: NAME_ASC, first: 100, after: $after) {\n      nodes { repositoryPath project { name slug remoteOrigin } }\n      pageInfo { hasNextPage endCursor }\n    }\n  }\n": typeof types.KnownWorktreesDocument,
     "\n  mutation ReportVanishedRepository($input: ReportWorktreesInput!) {\n    reportWorktrees(input: $input) {\n      project { slug }\n      userErrors { code message path }\n    }\n  }\n": typeof types.ReportVanishedRepositoryDocument,
+    "\n  mutation ClaimForTest($input: ClaimWorktreeInput!) {\n    claimWorktree(input: $input) {\n      claim { agentId session fence expiresAt }\n      worktree { agentId claim { fence } }\n      userErrors { code message details }\n    }\n  }\n": typeof types.ClaimForTestDocument,
+    "\n  mutation RenewForTest($input: RenewClaimInput!) {\n    renewClaim(input: $input) { claim { fence expiresAt } userErrors { code } }\n  }\n": typeof types.RenewForTestDocument,
+    "\n  mutation ReleaseForTest($input: ReleaseWorktreeInput!) {\n    releaseWorktree(input: $input) { worktree { claim { fence } } userErrors { code } }\n  }\n": typeof types.ReleaseForTestDocument,
+    "\n  query ClaimedForTest($claimed: Boolean!) {\n    worktrees(filter: { claimed: $claimed }) { nodes { name } }\n  }\n": typeof types.ClaimedForTestDocument,
 };
 const documents: Documents = {
     "\n  query InFlightWork($after: String) {\n    inFlightWork(first: 100, after: $after) {\n      nodes {\n        name\n        branchName\n        path\n        status\n        agentId\n        agentState\n        gitState { uncommittedFilesCount aheadOfTrunk behindTrunk lastCommitAt lastSyncAt }\n        project { name slug }\n        type { name }\n        host { name }\n        claim { agentId expiresAt }\n      }\n      pageInfo { hasNextPage endCursor }\n    }\n  }\n": types.InFlightWorkDocument,
@@ -33,6 +37,10 @@ const documents: Documents = {
     "\n  query WorktreeTypePrefixes {\n    worktreeTypes { name branchPrefix worktreePrefix }\n  }\n": types.WorktreeTypePrefixesDocument,
     "\n  query KnownWorktrees($host: String!, $after: String) {\n    worktrees(filter: { host: $host, active: true }, orderBy: NAME_ASC, first: 100, after: $after) {\n      nodes { repositoryPath project { name slug remoteOrigin } }\n      pageInfo { hasNextPage endCursor }\n    }\n  }\n": types.KnownWorktreesDocument,
     "\n  mutation ReportVanishedRepository($input: ReportWorktreesInput!) {\n    reportWorktrees(input: $input) {\n      project { slug }\n      userErrors { code message path }\n    }\n  }\n": types.ReportVanishedRepositoryDocument,
+    "\n  mutation ClaimForTest($input: ClaimWorktreeInput!) {\n    claimWorktree(input: $input) {\n      claim { agentId session fence expiresAt }\n      worktree { agentId claim { fence } }\n      userErrors { code message details }\n    }\n  }\n": types.ClaimForTestDocument,
+    "\n  mutation RenewForTest($input: RenewClaimInput!) {\n    renewClaim(input: $input) { claim { fence expiresAt } userErrors { code } }\n  }\n": types.RenewForTestDocument,
+    "\n  mutation ReleaseForTest($input: ReleaseWorktreeInput!) {\n    releaseWorktree(input: $input) { worktree { claim { fence } } userErrors { code } }\n  }\n": types.ReleaseForTestDocument,
+    "\n  query ClaimedForTest($claimed: Boolean!) {\n    worktrees(filter: { claimed: $claimed }) { nodes { name } }\n  }\n": types.ClaimedForTestDocument,
 };
 
 /**
@@ -67,6 +75,22 @@ export function graphql(source: "\n  query KnownWorktrees($host: String!, $after
  * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
  */
 export function graphql(source: "\n  mutation ReportVanishedRepository($input: ReportWorktreesInput!) {\n    reportWorktrees(input: $input) {\n      project { slug }\n      userErrors { code message path }\n    }\n  }\n"): typeof import('./graphql.ts').ReportVanishedRepositoryDocument;
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  mutation ClaimForTest($input: ClaimWorktreeInput!) {\n    claimWorktree(input: $input) {\n      claim { agentId session fence expiresAt }\n      worktree { agentId claim { fence } }\n      userErrors { code message details }\n    }\n  }\n"): typeof import('./graphql.ts').ClaimForTestDocument;
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  mutation RenewForTest($input: RenewClaimInput!) {\n    renewClaim(input: $input) { claim { fence expiresAt } userErrors { code } }\n  }\n"): typeof import('./graphql.ts').RenewForTestDocument;
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  mutation ReleaseForTest($input: ReleaseWorktreeInput!) {\n    releaseWorktree(input: $input) { worktree { claim { fence } } userErrors { code } }\n  }\n"): typeof import('./graphql.ts').ReleaseForTestDocument;
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  query ClaimedForTest($claimed: Boolean!) {\n    worktrees(filter: { claimed: $claimed }) { nodes { name } }\n  }\n"): typeof import('./graphql.ts').ClaimedForTestDocument;
 
 
 export function graphql(source: string) {

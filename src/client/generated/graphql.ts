@@ -31,6 +31,20 @@ export type ChangedFileInput = {
   previousPath?: string | null | undefined;
 };
 
+/** Who takes which worktree, and for how long. */
+export type ClaimWorktreeInput = {
+  /** The agent that takes it. */
+  agentId: string;
+  /** Tells two runs of one agent apart: another session is another holder. */
+  session?: string | null | undefined;
+  /** Even if another holds it. */
+  takeover?: boolean | null | undefined;
+  /** When it lapses unless renewed: 1 to 86,400. */
+  ttlSeconds?: number | null | undefined;
+  /** Which worktree. */
+  worktree: WorktreeRef;
+};
+
 /** A new token. */
 export type CreateTokenInput = {
   /** When it ends by itself; never when left out. */
@@ -73,6 +87,15 @@ export type LineRangeInput = {
   start: number;
 };
 
+/** How a project is named: exactly one of these. */
+export type ProjectRef =
+  {   /** Its `id`, or the bare UUID. */
+  id: string | number; remote?: never; slug?: never; }
+  |  { id?: never;   /** Its remote, in any of its spellings. */
+  remote: string; slug?: never; }
+  |  { id?: never; remote?: never;   /** Its slug. */
+  slug: string; };
+
 /** Where a project stands in its life. */
 export type ProjectStatus =
   /** Being worked on. */
@@ -112,6 +135,24 @@ export type RegisterProjectInput = {
   status?: ProjectStatus | null | undefined;
   /** Where the main checkout lies. */
   trunkPath?: string | null | undefined;
+};
+
+/** Which claim to end. */
+export type ReleaseWorktreeInput = {
+  /** The fence of the claim: it proves the holder. */
+  fence: string;
+  /** Which worktree. */
+  worktree: WorktreeRef;
+};
+
+/** Which claim to renew, and for how long. */
+export type RenewClaimInput = {
+  /** The fence of the claim. */
+  fence: string;
+  /** When it lapses unless renewed: 1 to 86,400. */
+  ttlSeconds?: number | null | undefined;
+  /** Which worktree. */
+  worktree: WorktreeRef;
 };
 
 /** The worktrees of one repository on one host. */
@@ -185,6 +226,33 @@ export type UserErrorCode =
   | 'TIMED_OUT'
   /** The server does not know this schema version. */
   | 'UNSUPPORTED_VERSION';
+
+/** A worktree by its name in a project on a host. */
+export type WorktreeName = {
+  /** The host, by name. */
+  host?: string;
+  /** The worktree's name. */
+  name: string;
+  /** The project. */
+  project: ProjectRef;
+};
+
+/** A worktree by where it lies; only an active one has its path to itself. */
+export type WorktreePath = {
+  /** The host, by name. */
+  host?: string;
+  /** The directory on that host. */
+  path: string;
+};
+
+/** How a worktree is named: exactly one of these. */
+export type WorktreeRef =
+  {   /** Its `id`, or the bare UUID. */
+  id: string | number; name?: never; path?: never; }
+  |  { id?: never;   /** Its project, host and name. */
+  name: WorktreeName; path?: never; }
+  |  { id?: never; name?: never;   /** Its host and directory. */
+  path: WorktreePath; };
 
 /** One worktree of a repository, as it was found. */
 export type WorktreeReportInput = {
@@ -277,6 +345,34 @@ export type ReportVanishedRepositoryMutationVariables = Exact<{
 
 
 export type ReportVanishedRepositoryMutation = { reportWorktrees: { project: { slug: string } | null, userErrors: Array<{ code: UserErrorCode, message: string, path: Array<string> }> } };
+
+export type ClaimForTestMutationVariables = Exact<{
+  input: ClaimWorktreeInput;
+}>;
+
+
+export type ClaimForTestMutation = { claimWorktree: { claim: { agentId: string, session: string | null, fence: string, expiresAt: string } | null, worktree: { agentId: string | null, claim: { fence: string } | null } | null, userErrors: Array<{ code: UserErrorCode, message: string, details: unknown }> } };
+
+export type RenewForTestMutationVariables = Exact<{
+  input: RenewClaimInput;
+}>;
+
+
+export type RenewForTestMutation = { renewClaim: { claim: { fence: string, expiresAt: string } | null, userErrors: Array<{ code: UserErrorCode }> } };
+
+export type ReleaseForTestMutationVariables = Exact<{
+  input: ReleaseWorktreeInput;
+}>;
+
+
+export type ReleaseForTestMutation = { releaseWorktree: { worktree: { claim: { fence: string } | null } | null, userErrors: Array<{ code: UserErrorCode }> } };
+
+export type ClaimedForTestQueryVariables = Exact<{
+  claimed: boolean;
+}>;
+
+
+export type ClaimedForTestQuery = { worktrees: { nodes: Array<{ name: string }> } };
 
 export class TypedDocumentString<TResult, TVariables>
   extends String
@@ -450,3 +546,62 @@ export const ReportVanishedRepositoryDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<ReportVanishedRepositoryMutation, ReportVanishedRepositoryMutationVariables>;
+export const ClaimForTestDocument = new TypedDocumentString(`
+    mutation ClaimForTest($input: ClaimWorktreeInput!) {
+  claimWorktree(input: $input) {
+    claim {
+      agentId
+      session
+      fence
+      expiresAt
+    }
+    worktree {
+      agentId
+      claim {
+        fence
+      }
+    }
+    userErrors {
+      code
+      message
+      details
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<ClaimForTestMutation, ClaimForTestMutationVariables>;
+export const RenewForTestDocument = new TypedDocumentString(`
+    mutation RenewForTest($input: RenewClaimInput!) {
+  renewClaim(input: $input) {
+    claim {
+      fence
+      expiresAt
+    }
+    userErrors {
+      code
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<RenewForTestMutation, RenewForTestMutationVariables>;
+export const ReleaseForTestDocument = new TypedDocumentString(`
+    mutation ReleaseForTest($input: ReleaseWorktreeInput!) {
+  releaseWorktree(input: $input) {
+    worktree {
+      claim {
+        fence
+      }
+    }
+    userErrors {
+      code
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<ReleaseForTestMutation, ReleaseForTestMutationVariables>;
+export const ClaimedForTestDocument = new TypedDocumentString(`
+    query ClaimedForTest($claimed: Boolean!) {
+  worktrees(filter: { claimed: $claimed }) {
+    nodes {
+      name
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<ClaimedForTestQuery, ClaimedForTestQueryVariables>;
