@@ -17,6 +17,7 @@ const sqlstate = {
   untranslatableCharacter: '22P05',
   characterNotInRepertoire: '22021',
   numericOutOfRange: '22003',
+  datetimeOutOfRange: '22008',
   queryCanceled: '57014',
 } as const;
 
@@ -28,7 +29,7 @@ const sqlstate = {
  */
 export function asRefusal(error: unknown, meanings: Readonly<Record<string, ConstraintMeaning>> = {}): unknown {
   if (!(error instanceof pg.DatabaseError)) return error;
-  return raisedRefusal(error) ?? explainedViolation(error, meanings) ?? badText(error) ?? tooLong(error) ?? error;
+  return raisedRefusal(error) ?? explainedViolation(error, meanings) ?? outOfRange(error) ?? tooLong(error) ?? error;
 }
 
 function raisedRefusal(error: pg.DatabaseError): Refusal | null {
@@ -52,13 +53,14 @@ function explainedViolation(
   return new Refusal(meaning.code, meaning.message, { path, cause: error });
 }
 
-function badText(error: pg.DatabaseError): Refusal | null {
+function outOfRange(error: pg.DatabaseError): Refusal | null {
   switch (error.code) {
     case sqlstate.untranslatableCharacter:
     case sqlstate.characterNotInRepertoire:
       return new Refusal('INVALID', 'Text may not contain U+0000: the database cannot store it.', { cause: error });
     case sqlstate.numericOutOfRange:
-      return new Refusal('INVALID', 'A number is larger than can be stored.', { cause: error });
+    case sqlstate.datetimeOutOfRange:
+      return new Refusal('INVALID', 'A number or a time is out of the range that can be stored.', { cause: error });
     default:
       return null;
   }

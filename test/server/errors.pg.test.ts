@@ -43,6 +43,18 @@ describe('errors that nobody foresaw', () => {
     expect(time.errors?.[0]?.message).toContain('a time that exists');
   });
 
+  test('what PostgreSQL cannot store is refused by name', async () => {
+    const { data } = await gateway.request<Record<string, { userErrors: { code: string }[] }>>(
+      `mutation ($name: String!) {
+        registerProject(input: { name: $name }) { userErrors { code } }
+        cleanupOldActivities(input: { days: 2147483647 }) { userErrors { code } }
+      }`,
+      { name: 'a\u0000b' },
+    );
+    expect(data.registerProject?.userErrors).toEqual([{ code: 'INVALID' }]);
+    expect(data.cleanupOldActivities?.userErrors).toEqual([{ code: 'INVALID' }]);
+  });
+
   test('tokens stand in no log line', async () => {
     await gateway.request('{ viewer { scopes } }');
     await gateway.request('{ viewer { scopes } }', {}, { token: `tl_${'A'.repeat(43)}` });
