@@ -222,17 +222,19 @@ declare
   v_handle text := v_base;
   v_number int := 1;
 begin
-  if not exists (select from auth.principals p where p.external_id = p_external_id) then
+  -- Again while an administrator, whom the lock does not hold back, takes the handle or the subject at the same moment.
+  while not exists (select from auth.principals p where p.external_id = p_external_id) loop
     -- Everybody's first request at once makes one principal, and two people of one name get two handles.
     perform pg_advisory_xact_lock(hashtextextended('auth.principals', 0));
-    while exists (select from auth.principals p where p.handle = v_handle) loop
+    -- The first administrator's handle is nobody else's, also before there is one: its token would become that person's.
+    while v_handle = 'local' or exists (select from auth.principals p where p.handle = v_handle) loop
       v_number := v_number + 1;
       v_handle := v_base || '-' || v_number;
     end loop;
     insert into auth.principals (kind, handle, display_name, external_id, scopes)
     values ('user', v_handle, nullif(btrim(p_display_name), ''), p_external_id, p_scopes)
-    on conflict (external_id) do nothing;
-  end if;
+    on conflict do nothing;
+  end loop;
   return query
     select p.id, p.kind, p.handle, p.scopes,
       array(select m.space_id from auth.space_members m where m.principal_id = p.id order by m.space_id), p.disabled_at is not null
@@ -351,10 +353,12 @@ begin
   if v_beyond <> '{}' and (p_principal_id = v_asker or not auth.is_admin()) then
     perform auth.refuse('FORBIDDEN', format('Your token does not have %s itself.', array_to_string(v_beyond, ', ')));
   end if;
-  -- Chats and sync rows are private: whoever could mint such a token later could read them in the owner's name.
+  -- Chats and sync rows are private: whoever could mint such a token later could read them in the owner's name. Somebody
+  -- whom an identity provider vouches for signs in without any token, so there a first one may come at any time, too late.
   if auth.is_request() and p_principal_id is distinct from v_asker and p_scopes && array['chat', 'sync']
-     and exists (select from auth.tokens t where t.principal_id = p_principal_id) then
-    perform auth.refuse('FORBIDDEN', 'Tokens with chat or sync are made by their own principal, except its first one.');
+     and (v_principal.external_id is not null or exists (select from auth.tokens t where t.principal_id = p_principal_id)) then
+    perform auth.refuse('FORBIDDEN',
+      'Tokens with chat or sync are made by their own principal, except the first one of a principal without an identity provider.');
   end if;
   if p_expires_at <= clock_timestamp() then
     perform auth.refuse('INVALID', format('Expected an expiry in the future, got %s.', p_expires_at));

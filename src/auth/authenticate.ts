@@ -28,6 +28,8 @@ interface TokenLookup {
 
 interface Remembered {
   viewer: Promise<Viewer>;
+  /** Whose it is, once that is known. */
+  who: Viewer | null;
   untilMs: number;
 }
 
@@ -54,11 +56,16 @@ export function createAuthenticator(options: { database: Database; config: Confi
 
   /** Everybody who shows the same token at once shares one look-up; failures are not remembered. */
   function remember(key: string, viewer: Promise<Viewer>, nowMs: number): Promise<Viewer> {
-    const entry = { viewer, untilMs: nowMs + maxAgeMs };
+    const entry: Remembered = { viewer, who: null, untilMs: nowMs + maxAgeMs };
     remembered.set(key, entry);
-    viewer.catch(() => {
-      if (remembered.get(key) === entry) remembered.delete(key);
-    });
+    viewer.then(
+      (who) => {
+        entry.who = who;
+      },
+      () => {
+        if (remembered.get(key) === entry) remembered.delete(key);
+      },
+    );
     // Maps keep the order of insertion: the first key is the oldest.
     for (const oldest of remembered.keys()) {
       if (remembered.size <= mostRemembered) break;
@@ -81,11 +88,9 @@ export function createAuthenticator(options: { database: Database; config: Confi
   }
 
   function forget(matches: (viewer: Viewer) => boolean): void {
-    for (const [key, { viewer }] of remembered) {
-      viewer.then(
-        (who) => matches(who) && remembered.delete(key),
-        () => undefined,
-      );
+    for (const [key, { who }] of remembered) {
+      // A look-up under way may have read what held before, so that nobody who asks from now on may share it.
+      if (who === null || matches(who)) remembered.delete(key);
     }
   }
 

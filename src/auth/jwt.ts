@@ -14,6 +14,9 @@ import { isScope, type Scope } from './scopes.ts';
 const algorithms = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'];
 const clockToleranceSeconds = 5;
 
+/** No key set came. jose has no class of its own for an answer that is not 200 or no JSON: they are its generic error. */
+const withoutKeys: readonly string[] = ['ERR_JOSE_GENERIC', 'ERR_JWKS_INVALID', 'ERR_JWKS_TIMEOUT'];
+
 /** @throws RequestError UNAUTHENTICATED */
 export type JwtVerifier = (jwt: string) => Promise<Viewer>;
 
@@ -60,13 +63,14 @@ async function verified(verification: Promise<{ payload: JWTPayload }>, log: Log
     if (error instanceof errors.JWTExpired) {
       throw new RequestError('UNAUTHENTICATED', 'The token has expired: sign in again.');
     }
-    // An unreachable provider is the operator's concern, a bad token the caller's; neither learns about the other.
-    const callersFault = error instanceof errors.JOSEError && !(error instanceof errors.JWKSTimeout);
-    log[callersFault ? 'debug' : 'warn']({ err: error }, 'a JWT could not be verified');
-    throw new RequestError(
-      'UNAUTHENTICATED',
-      callersFault ? 'The token is not valid here.' : 'The token cannot be checked at the moment: try again.',
-    );
+    // Missing keys are the operator's concern, a bad token the caller's; neither learns about the other.
+    if (!(error instanceof errors.JOSEError) || withoutKeys.includes(error.code)) {
+      log.warn({ err: error }, "the identity provider's keys could not be fetched");
+      throw new RequestError('UNAUTHENTICATED', 'The token cannot be checked at the moment: try again.');
+    }
+    // The message alone: the error itself carries the claims.
+    log.debug({ reason: error.message }, 'a JWT was refused');
+    throw new RequestError('UNAUTHENTICATED', 'The token is not valid here.');
   }
 }
 
@@ -93,16 +97,18 @@ async function viewerOf(
     scopes: new Set<Scope>(found.scopes.filter(isScope).filter((scope) => granted === null || granted.has(scope))),
     spaceIds: found.space_ids,
     tokenId: null,
-    expiresAtMs: claims.exp === undefined ? null : claims.exp * 1_000,
+    // By the provider's clock, as the verification above takes it.
+    expiresAtMs: claims.exp === undefined ? null : (claims.exp + clockToleranceSeconds) * 1_000,
   };
 }
 
 /**
- * Scopes that the token itself is limited to. Providers put their own there as well (`openid`, `email`): only a claim that
- * names one of ours limits anything.
+ * Scopes that the token itself is limited to, under whichever name providers write them, as text or list. They put their
+ * own there as well (`openid`, `email`): only claims that name one of ours limit anything.
  */
 function claimedScopes(claims: JWTPayload): ReadonlySet<string> | null {
-  const claim = claims.scope ?? claims.scp;
-  const names = Array.isArray(claim) ? claim.map(String) : typeof claim === 'string' ? claim.split(' ') : [];
+  const names = [claims.scope, claims.scp, claims.scopes].flatMap((claim) =>
+    Array.isArray(claim) ? claim.map(String) : typeof claim === 'string' ? claim.split(' ') : [],
+  );
   return names.some(isScope) ? new Set(names) : null;
 }

@@ -20,8 +20,8 @@ export async function ensureLocalToken(options: {
   const { ownerPool, file, adminToken } = options;
   const kept = file === null ? null : await readToken(file);
   if (adminToken === undefined && file === null) return null;
-  const keptWorks = kept !== null && (await worksStill(ownerPool, kept));
-  const token = adminToken ?? (keptWorks || kept === null ? kept : await unlessRevoked(ownerPool, kept)) ?? makeToken();
+  const keepable = kept !== null && !(await hasEnded(ownerPool, kept));
+  const token = adminToken ?? (keepable ? kept : makeToken());
   await registerAdmin(ownerPool, token);
   if (file !== null && token !== kept) await writeToken(file, token);
   return token;
@@ -37,30 +37,30 @@ async function readToken(file: string): Promise<string | null> {
   }
 }
 
-async function worksStill(pool: Pool, token: string): Promise<boolean> {
+/**
+ * A token that was revoked or has expired stays so, and another one takes its place. One that the database has never seen is
+ * from before the database; and where the principal is disabled, another token would do no better.
+ */
+async function hasEnded(pool: Pool, token: string): Promise<boolean> {
   const { rows } = await pool.query<{ outcome: string }>('select outcome from auth.authenticate($1)', [
     hashToken(token),
   ]);
-  return rows[0]?.outcome === 'ok';
+  return rows[0]?.outcome === 'revoked' || rows[0]?.outcome === 'expired';
 }
 
-/** A token that somebody revoked stays revoked; one that the database has never seen is from before the database. */
-async function unlessRevoked(pool: Pool, token: string): Promise<string | null> {
-  const { rowCount } = await pool.query('select from auth.tokens where hash = $1', [hashToken(token)]);
-  return rowCount === 0 ? token : null;
-}
-
-/** In one statement, so that several gateways that start at once make one principal and one token. */
+/**
+ * In one statement, so that several gateways that start at once make one principal. The update changes nothing: it waits for
+ * a principal that another one is making, which a mere look would not see.
+ */
 async function registerAdmin(pool: Pool, token: string): Promise<void> {
   await pool.query(
     `with made as (
        insert into auth.principals (kind, handle, display_name, scopes) values ('user', 'local', 'The local administrator', $2)
-       on conflict (handle) do nothing
+       on conflict (handle) do update set handle = excluded.handle
        returning id
      )
      insert into auth.tokens (principal_id, name, hash, scopes)
-     select id, 'local', $1, $2 from (select id from made union all select id from auth.principals where handle = 'local') p
-     limit 1
+     select id, 'local', $1, $2 from made
      on conflict (hash) do nothing`,
     [hashToken(token), [...scopes]],
   );

@@ -75,7 +75,7 @@ builder.queryField('viewer', (t) =>
 addMutation<TokenRequest, { token: string; record: TokenRow }>({
   name: 'createToken',
   description:
-    "Makes a token: for oneself with no more than the token in use has, for others as admin with no more than they may have. Tokens with CHAT or SYNC for others: only the principal's first one.",
+    "Makes a token: for oneself with no more than the token in use has, for others as admin with no more than they may have. Tokens with CHAT or SYNC for others: only the principal's first one, and none where it signs in at an identity provider.",
   input: builder.inputRef<TokenRequest>('CreateTokenInput').implement({
     description: 'A new token.',
     fields: (t) => ({
