@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readConfig } from '../config.ts';
@@ -14,7 +14,8 @@ import { runScan, scanSummary } from './scan.ts';
  */
 
 const environment = {
-  ...process.env,
+  // Within a hook, GIT_DIR and the like name the user's repository: what is made here would be committed there.
+  ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('GIT_'))),
   // Neither the user's settings nor a missing identity may change what is made here.
   GIT_CONFIG_GLOBAL: '/dev/null',
   GIT_CONFIG_NOSYSTEM: '1',
@@ -99,7 +100,8 @@ function makeBare(root: string): void {
 async function main(): Promise<void> {
   const config = readConfig();
   const gateway = await findGateway(config);
-  const root = mkdtempSync(join(tmpdir(), 'treeline-demo-'));
+  // As git tells paths: the temporary folder may be a link.
+  const root = realpathSync(mkdtempSync(join(tmpdir(), 'treeline-demo-')));
   try {
     for (const make of [makeShop, makeEngine, makeNotes, makeBare]) make(root);
     // They were only there to be cloned from; the clones name another remote.

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { isIPv4 } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { type Client, createClient } from '../client/client.ts';
@@ -33,7 +34,8 @@ export async function findGateway(config: Config): Promise<Gateway> {
 
 function isLoopback(url: string): boolean {
   const { hostname: name } = new URL(url);
-  return name === 'localhost' || name === '[::1]' || name.startsWith('127.');
+  // An address, not a name: 127.example.com is anybody's.
+  return name === 'localhost' || name === '[::1]' || (isIPv4(name) && name.startsWith('127.'));
 }
 
 async function readIfThere(file: string): Promise<string | null> {

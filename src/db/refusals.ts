@@ -19,6 +19,7 @@ const sqlstate = {
   numericOutOfRange: '22003',
   datetimeOutOfRange: '22008',
   queryCanceled: '57014',
+  invalidTextRepresentation: '22P02',
 } as const;
 
 /**
@@ -58,6 +59,13 @@ function outOfRange(error: pg.DatabaseError): Refusal | null {
     case sqlstate.untranslatableCharacter:
     case sqlstate.characterNotInRepertoire:
       return new Refusal('INVALID', 'Text may not contain U+0000: the database cannot store it.', { cause: error });
+    case sqlstate.invalidTextRepresentation:
+      // What is sent as JSON was made by JSON.stringify: nothing but half a surrogate pair can be wrong with it.
+      return error.routine?.startsWith('json_') === true
+        ? new Refusal('INVALID', 'Text may not contain half of a surrogate pair: send well-formed Unicode.', {
+            cause: error,
+          })
+        : null;
     case sqlstate.numericOutOfRange:
     case sqlstate.datetimeOutOfRange:
       return new Refusal('INVALID', 'A number or a time is out of the range that can be stored.', { cause: error });

@@ -1,12 +1,13 @@
 import { type Dirent, promises as fs } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import pLimit from 'p-limit';
 import { tryGit } from './git.ts';
+import { commonDirOf, readDotGit } from './git-file.ts';
 
 /** A clone: git's common directory, which all its worktrees share. */
 export interface FoundRepository {
   commonDir: string;
-  /** Where it was found: a worktree of it, or the bare repository itself. */
+  /** Where it was found: its main worktree if that was seen, else another of its worktrees, or the git directory itself. */
   foundAt: string;
 }
 
@@ -28,15 +29,24 @@ export async function discover(
   const limit = pLimit(concurrency);
   const found = new Map<string, FoundRepository>();
 
+  async function keep(repository: FoundRepository): Promise<void> {
+    const { commonDir, foundAt } = repository;
+    if (!found.has(commonDir)) {
+      found.set(commonDir, repository);
+      options.onFound?.(found.size);
+      return;
+    }
+    // With --separate-git-dir, only this file tells where the main worktree is.
+    const dotGit = await readDotGit(foundAt);
+    if (dotGit.kind === 'file' && dotGit.target === commonDir) found.set(commonDir, repository);
+  }
+
   async function look(directory: string): Promise<void> {
     options.signal?.throwIfAborted();
     const entries = await limit(() => listed(directory));
     if (await isRepository(directory, entries)) {
       const repository = await limit(() => identify(directory, options.signal));
-      if (repository !== null && !found.has(repository.commonDir)) {
-        found.set(repository.commonDir, repository);
-        options.onFound?.(found.size);
-      }
+      if (repository !== null) await keep(repository);
       // A bare repository has nothing inside that anybody works in.
       if (looksBare(entries)) return;
     }
@@ -52,7 +62,7 @@ export async function discover(
     const start = resolve(directory);
     await fs.access(start);
     const inside = await enclosing(start, options.signal);
-    if (inside !== null && !found.has(inside.commonDir)) found.set(inside.commonDir, inside);
+    if (inside !== null) await keep(inside);
     await look(start);
   }
   return [...found.values()].sort((a, b) => (a.commonDir < b.commonDir ? -1 : 1));
@@ -70,7 +80,7 @@ async function listed(directory: string): Promise<Dirent[]> {
 async function isRepository(directory: string, entries: readonly Dirent[]): Promise<boolean> {
   const dotGit = entries.find((entry) => entry.name === '.git');
   if (dotGit === undefined) return looksBare(entries);
-  return dotGit.isDirectory() || (await pointsToWorktree(join(directory, '.git')));
+  return dotGit.isDirectory() || (await pointsToWorktree(directory));
 }
 
 function looksBare(entries: readonly Dirent[]): boolean {
@@ -79,36 +89,39 @@ function looksBare(entries: readonly Dirent[]): boolean {
   return has('HEAD', false) && has('objects', true) && has('refs', true);
 }
 
-/** A `.git` file names its git directory: one below `worktrees/` is a worktree's, one below `modules/` a submodule's. */
-async function pointsToWorktree(file: string): Promise<boolean> {
-  try {
-    return !/\/modules\/(?!.*\/worktrees\/)/.test(await fs.readFile(file, 'utf8'));
-  } catch {
-    return false;
-  }
+/** Below `worktrees/` of a git directory is a worktree's, below `modules/` a submodule's. */
+async function pointsToWorktree(directory: string): Promise<boolean> {
+  const dotGit = await readDotGit(directory);
+  return dotGit.kind === 'file' && !/\/modules\/(?!.*\/worktrees\/)/s.test(dotGit.target);
 }
 
 async function identify(directory: string, signal?: AbortSignal): Promise<FoundRepository | null> {
   const answer = await tryGit(directory, ['rev-parse', '--path-format=absolute', '--git-common-dir'], signal);
   // Refused (a foreign owner, a broken repository) is not "none": it is reported as that repository's own failure.
-  const commonDir = answer === null ? await guessed(directory) : answer.replace(/\n$/, '');
+  const commonDir = answer === null ? await guessed(directory) : withoutNewline(answer);
   if (commonDir === null) return null;
   return { commonDir: await fs.realpath(commonDir).catch(() => commonDir), foundAt: directory };
 }
 
+/** @returns null for what is left of a worktree whose repository is gone: `reportVanished` tells of that */
 async function guessed(directory: string): Promise<string | null> {
-  const dotGit = join(directory, '.git');
-  const isDirectory = await fs.stat(dotGit).then(
-    (stats) => stats.isDirectory(),
-    () => false,
-  );
-  if (isDirectory) return dotGit;
-  return basename(directory).endsWith('.git') ? directory : null;
+  const dotGit = await readDotGit(directory);
+  if (dotGit.kind === 'directory') return join(directory, '.git');
+  if (dotGit.kind !== 'file') return looksBare(await listed(directory)) ? directory : null;
+  const commonDir = commonDirOf(dotGit.target);
+  return (await fs.stat(commonDir).catch((error: NodeJS.ErrnoException) => error.code !== 'ENOENT')) ? commonDir : null;
 }
 
 /** The repository whose worktree the directory lies in, so that a scan works from anywhere inside a project. */
 async function enclosing(directory: string, signal?: AbortSignal): Promise<FoundRepository | null> {
-  const top = await tryGit(directory, ['rev-parse', '--show-superproject-working-tree', '--show-toplevel'], signal);
-  const [root] = (top ?? '').split('\n');
-  return root === undefined || root === '' ? null : identify(root, signal);
+  // One question at a time: a path may hold newlines, so two answers could not be told apart.
+  for (const question of ['--show-superproject-working-tree', '--show-toplevel']) {
+    const root = withoutNewline((await tryGit(directory, ['rev-parse', question], signal)) ?? '');
+    if (root !== '') return identify(root, signal);
+  }
+  return null;
+}
+
+function withoutNewline(text: string): string {
+  return text.replace(/\n$/, '');
 }

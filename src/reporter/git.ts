@@ -2,7 +2,9 @@ import { execFile } from 'node:child_process';
 
 /**
  * Runs git on repositories that nobody vouches for: no shell, no prompt, no hook-like helper, no network, and nothing
- * that another process waits for (`GIT_OPTIONAL_LOCKS=0`: looking must not get in an agent's way).
+ * that another process waits for (`GIT_OPTIONAL_LOCKS=0`: looking must not get in an agent's way). What remains is the clean
+ * filter that a repository's own configuration names: without it the answer would not be git's. A clone brings no such
+ * configuration, and a foreign owner's repository git refuses (`safe.directory`).
  */
 export class GitError extends Error {
   override readonly name = 'GitError';
@@ -19,6 +21,7 @@ const safeSettings = [
   ['diff.external', ''],
   ['status.submoduleSummary', 'false'],
   ['log.showSignature', 'false'],
+  ['i18n.logOutputEncoding', 'UTF-8'],
 ].flatMap(([name, value]) => ['-c', `${name}=${value}`]);
 
 function environment(): NodeJS.ProcessEnv {

@@ -1,6 +1,7 @@
-import { stat } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
+import { realpath, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { git, tryGit } from './git.ts';
+import { readDotGit } from './git-file.ts';
 import {
   type DiffFile,
   type ListedWorktree,
@@ -9,12 +10,13 @@ import {
   readWorktreeList,
   type Status,
 } from './porcelain.ts';
+import { readRemote } from './remote.ts';
 
 /** What git says of one repository and all its worktrees, before anything of it is reported. */
 export interface InspectedRepository {
   name: string;
   commonDir: string;
-  /** The main worktree; null for a bare repository. */
+  /** The main worktree; null for a bare repository, and where the git directory does not lead to it. */
   trunkPath: string | null;
   remote: string | null;
   defaultBranch: string;
@@ -36,7 +38,7 @@ export interface InspectedWorktree {
   ahead: number | null;
   behind: number | null;
   mergeBase: string | null;
-  lastCommit: { message: string; at: string } | null;
+  lastCommit: Commit | null;
   changedFiles: ChangedFile[];
 }
 
@@ -57,30 +59,13 @@ export async function inspectRepository(
     git(found.foundAt, ['worktree', 'list', '--porcelain', '-z'], signal),
     readRemote(found.foundAt, signal),
   ]);
-  const listed = readWorktreeList(list);
-  const [main] = listed;
-  const bare = main?.bare !== false;
-  const defaultBranch = await readDefaultBranch(
-    found.foundAt,
-    remote?.name ?? null,
-    bare ? null : (main?.branch ?? null),
-    signal,
-  );
+  const [first, ...linked] = readWorktreeList(list);
+  const main = await locateMain(first, found);
+  const defaultBranch = await readDefaultBranch(found.foundAt, remote?.name ?? null, main?.branch ?? null, signal);
   const base = await readBase(found.foundAt, remote?.name ?? null, defaultBranch, signal);
   const shared: Shared = { base, commits: new Map(), signal };
-  const worktrees: InspectedWorktree[] = [];
-  const failures: InspectedRepository['failures'] = [];
-  for (const worktree of listed) {
-    // A locked one whose directory is away (a disk that is not mounted) is not prunable, and not here either.
-    if (worktree.bare || worktree.prunable || !(await exists(worktree.path))) continue;
-    try {
-      worktrees.push(await inspectWorktree(worktree, worktree === main, shared));
-    } catch (error) {
-      if (signal?.aborted === true) throw error;
-      failures.push({ path: worktree.path, reason: error instanceof Error ? error.message : String(error) });
-    }
-  }
-  const trunkPath = bare ? null : (main?.path ?? null);
+  const { worktrees, failures } = await inspectWorktrees(main, linked, found.commonDir, shared);
+  const trunkPath = main?.path ?? null;
   return {
     name: basename(trunkPath ?? bareName(found.commonDir)),
     commonDir: found.commonDir,
@@ -93,6 +78,55 @@ export async function inspectRepository(
   };
 }
 
+async function inspectWorktrees(
+  main: ListedWorktree | null,
+  linked: readonly ListedWorktree[],
+  commonDir: string,
+  shared: Shared,
+): Promise<Pick<InspectedRepository, 'worktrees' | 'failures'>> {
+  const worktrees: InspectedWorktree[] = [];
+  const failures: InspectedRepository['failures'] = [];
+  for (const worktree of main === null ? linked : [main, ...linked]) {
+    // A locked one whose directory is away (a disk that is not mounted) is not prunable, and not here either.
+    if (worktree.prunable || !(await exists(worktree.path))) continue;
+    if (worktree !== main && !(await leadsHere(worktree.path, commonDir))) continue;
+    try {
+      worktrees.push(await inspectWorktree(worktree, worktree === main, shared));
+    } catch (error) {
+      if (shared.signal?.aborted === true) throw error;
+      failures.push({ path: worktree.path, reason: error instanceof Error ? error.message : String(error) });
+    }
+  }
+  return { worktrees, failures };
+}
+
+/**
+ * The main worktree as git lists it is its git directory less `/.git`: with `--separate-git-dir` that is the git directory
+ * itself, and the worktree is where the `.git` file was found. Without such a file it is nobody's worktree: a folder that only
+ * looks like a git directory can be a part of any clone, and git run within it would obey the configuration it brings.
+ */
+async function locateMain(
+  listed: ListedWorktree | undefined,
+  { commonDir, foundAt }: { commonDir: string; foundAt: string },
+): Promise<ListedWorktree | null> {
+  if (listed === undefined || listed.bare) return null;
+  if (listed.path !== commonDir) return listed;
+  const dotGit = await readDotGit(foundAt);
+  return dotGit.kind === 'file' && dotGit.target === commonDir ? { ...listed, path: await realpath(foundAt) } : null;
+}
+
+/**
+ * Whether a linked worktree's folder still is this repository's. A copy of a repository lists the original's worktrees, and
+ * another clone may have taken the place of one: either is reported by the repository that it leads to.
+ */
+async function leadsHere(path: string, commonDir: string): Promise<boolean> {
+  const dotGit = await readDotGit(path);
+  // git takes a locked one's word even without a `.git`, and would then obey whatever the folder itself looks like.
+  if (dotGit.kind === 'directory' || dotGit.kind === 'none') return false;
+  // One that leads nowhere (the repository was moved) is for git to explain.
+  return dotGit.kind === 'unreadable' || !dotGit.exists || dirname(dotGit.target) === join(commonDir, 'worktrees');
+}
+
 function bareName(commonDir: string): string {
   const name = basename(commonDir);
   return name === '.git' || name === '.bare' ? basename(dirname(commonDir)) : name.replace(/\.git$/, '');
@@ -103,32 +137,6 @@ async function exists(path: string): Promise<boolean> {
     (stats) => stats.isDirectory(),
     () => false,
   );
-}
-
-/** `origin`, else the only remote, else the first by name. Without its credentials: they are nobody else's business. */
-async function readRemote(
-  directory: string,
-  signal?: AbortSignal,
-): Promise<{ name: string; url: string | null } | null> {
-  const text = await tryGit(directory, ['config', '-z', '--get-regexp', '^remote\\..*\\.url$'], signal);
-  const remotes = (text ?? '')
-    .split('\0')
-    .filter((entry) => entry !== '')
-    .map((entry) => {
-      const at = entry.indexOf('\n');
-      return { name: entry.slice('remote.'.length, at - '.url'.length), url: entry.slice(at + 1) };
-    })
-    .sort((a, b) => (a.name < b.name ? -1 : 1));
-  const chosen = remotes.find(({ name }) => name === 'origin') ?? remotes[0];
-  return chosen === undefined ? null : { name: chosen.name, url: asRemote(chosen.url) };
-}
-
-/** A clone of another folder of this machine has a path for a remote, which names no repository of the fleet. */
-function asRemote(url: string): string | null {
-  const isUrl = /^(ssh|https?|git|file):\/\/./i.test(url);
-  const isScpLike = /^[^/:]{2,}:./.test(url) && !url.includes('://');
-  if (!isUrl && !isScpLike) return null;
-  return url.replace(/^(https?:\/\/)[^/@]*@/i, '$1').replace(/^(ssh:\/\/[^/@:]*):[^/@]*@/i, '$1@');
 }
 
 /** What the remote says its default is, else main or master where there is one, else the main worktree's branch. */
@@ -184,7 +192,11 @@ interface Shared {
 async function inspectWorktree(listed: ListedWorktree, main: boolean, shared: Shared): Promise<InspectedWorktree> {
   const { path } = listed;
   const status = readStatus(
-    await git(path, ['status', '--porcelain=v2', '--branch', '--untracked-files=normal', '-z'], shared.signal),
+    await git(
+      path,
+      ['status', '--porcelain=v2', '--branch', '--no-ahead-behind', '--untracked-files=normal', '-z'],
+      shared.signal,
+    ),
   );
   const { head } = status;
   const [place, lastCommit] = await Promise.all([
@@ -221,28 +233,34 @@ async function readPlace(path: string, head: string, { base, signal }: Shared): 
 
 interface Commit {
   message: string;
-  at: string;
+  /** When it was committed, RFC 3339; null where the commit holds no time that has a year of four digits. */
+  at: string | null;
 }
 
 /** Many worktrees stand on one commit. */
 function commitOf(path: string, oid: string, { commits, signal }: Shared): Promise<Commit> {
   let commit = commits.get(oid);
   if (commit === undefined) {
-    commit = git(path, ['log', '-1', '--no-show-signature', '--format=%cI%n%B', oid, '--'], signal).then(readCommit);
+    commit = git(path, ['log', '-1', '--no-show-signature', '--format=%ct%n%B', oid, '--'], signal).then(readCommit);
     commits.set(oid, commit);
   }
   return commit;
 }
 
+const lastSecond = Date.UTC(9999, 11, 31, 23, 59, 59) / 1_000;
+
 function readCommit(text: string): Commit {
   const end = text.indexOf('\n');
+  const seconds = Number(text.slice(0, end).trim() || Number.NaN);
   return {
-    at: text.slice(0, end),
-    message: text
-      .slice(end + 1)
-      .trim()
-      .slice(0, longestMessage),
+    at: seconds >= 0 && seconds <= lastSecond ? new Date(seconds * 1_000).toISOString() : null,
+    message: cut(text.slice(end + 1).trim(), longestMessage),
   };
+}
+
+/** The first characters, without half of one: a lone surrogate is no text to a database. */
+export function cut(text: string, length: number): string {
+  return text.slice(0, length).replace(/[\ud800-\udbff]$/, '');
 }
 
 /** Against the merge base, committed or not, with what is not tracked yet. On an unborn branch, what is staged counts. */
@@ -257,13 +275,22 @@ async function readChangedFiles(
   // Where nothing but untracked files differs from the commit itself, there is nothing to ask.
   const same = from !== null && from === status.head && untracked.length === status.entries.length;
   const against = from === null ? ['--cached'] : [from];
-  const options = ['--raw', '--numstat', '-z', '-M', '--no-ext-diff', '--no-textconv', '--ignore-submodules=dirty'];
-  const text = same ? '' : await git(path, ['diff', ...options, ...against, '--'], signal);
+  const text = same ? '' : await readDiffText(path, against, signal);
   const files: ChangedFile[] = readDiff(text).map((file) =>
     unmerged.has(file.path) ? { ...file, change: 'U' } : file,
   );
+  const told = new Set(files.map((file) => file.path));
   for (const { path: name } of untracked) {
+    // Removed from the index and left on disk: git tells it twice, and a path has one change.
+    if (told.has(name)) continue;
     files.push({ path: name, previousPath: null, change: '?', additions: null, deletions: null });
   }
   return files.slice(0, mostChangedFiles);
+}
+
+/** A partial clone may lack what line counts and renames need, and nothing is fetched for them: it tells names only. */
+async function readDiffText(path: string, against: readonly string[], signal?: AbortSignal): Promise<string> {
+  const options = ['diff', '--raw', '-z', '--no-ext-diff', '--no-textconv', '--ignore-submodules=dirty'];
+  const whole = await tryGit(path, [...options, '--numstat', '-M', ...against, '--'], signal);
+  return whole ?? git(path, [...options, '--no-renames', ...against, '--'], signal);
 }

@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import type { Client } from '../client/client.ts';
 import { graphql } from '../client/generated/gql.ts';
 import type { ReportWorktreesInput } from '../client/generated/graphql.ts';
-import type { InspectedRepository, InspectedWorktree } from './inspect.ts';
+import { cut, type InspectedRepository, type InspectedWorktree, mostChangedFiles } from './inspect.ts';
 import { inferType, type TypePrefixes } from './worktree-type.ts';
 
 const reportDocument = graphql(`
@@ -41,7 +41,7 @@ export async function reportRepository(
   repository: InspectedRepository,
   options: { host: string; types: readonly TypePrefixes[] },
 ): Promise<ReportOutcome> {
-  const input = toInput(repository, options);
+  const input = fitting((files) => toInput(repository, { ...options, files }));
   const { reportWorktrees } = await client.request(reportDocument, { input });
   const stored = (reportWorktrees.worktrees ?? []).filter((worktree) => worktree !== null);
   return {
@@ -56,29 +56,45 @@ export async function reportRepository(
   };
 }
 
+/** Below the gateway's own limit (TREELINE_MAX_BODY_BYTES, 4,000,000 by default), with room for the document around it. */
+const mostBytes = 3_500_000;
+
+/**
+ * The report with as many changed files a worktree as one request takes: that a hundred generated files more have changed is
+ * worth less than that the repository is reported at all.
+ */
+function fitting(make: (files: number) => ReportWorktreesInput): ReportWorktreesInput {
+  for (let files = mostChangedFiles; ; files = Math.floor(files / 2)) {
+    const input = make(files);
+    if (files === 0 || Buffer.byteLength(JSON.stringify(input)) <= mostBytes) return input;
+  }
+}
+
 function toInput(
   repository: InspectedRepository,
-  { host, types }: { host: string; types: readonly TypePrefixes[] },
+  { host, types, files }: { host: string; types: readonly TypePrefixes[]; files: number },
 ): ReportWorktreesInput {
   return {
     host,
     project: {
-      name: repository.name.slice(0, 200),
+      name: cut(repository.name, 200),
       remoteOrigin: repository.remote,
       defaultBranch: repository.defaultBranch,
-      trunkPath: repository.trunkPath,
+      // A bare repository without a remote has no other identity: without it, each scan would make a new project.
+      trunkPath: repository.trunkPath ?? (repository.remote === null ? repository.commonDir : null),
     },
     repositoryPath: repository.commonDir,
     observedAt: repository.observedAt,
     // What could not be read is there all the same, and may not be reported as gone.
     complete: repository.failures.length === 0,
-    worktrees: repository.worktrees.map((worktree) => toItem(worktree, types)),
+    worktrees: repository.worktrees.map((worktree) => toItem(worktree, types, files)),
   };
 }
 
 function toItem(
   worktree: InspectedWorktree,
   types: readonly TypePrefixes[],
+  files: number,
 ): ReportWorktreesInput['worktrees'][number] {
   const directory = basename(worktree.path);
   return {
@@ -95,7 +111,7 @@ function toItem(
       mergeBase: worktree.mergeBase,
       lastCommitMessage: worktree.lastCommit?.message ?? null,
       lastCommitAt: worktree.lastCommit?.at ?? null,
-      changedFiles: worktree.changedFiles.map((file) => ({ ...file })),
+      changedFiles: worktree.changedFiles.slice(0, files).map((file) => ({ ...file })),
     },
   };
 }

@@ -59,8 +59,9 @@ export async function scan(
     ),
   );
   const found = new Set(repositories.map(({ commonDir }) => commonDir));
-  const vanished = await reportVanished(client, { host: options.host, directories, found, observedAt });
-  return { repositories: scanned, vanished };
+  const { gone, refused } = await reportVanished(client, { host: options.host, directories, found, observedAt });
+  const unreported = refused.map((one): ScannedRepository => ({ ...one, failures: [] }));
+  return { repositories: [...scanned, ...unreported], vanished: gone };
 
   async function scanOne(found: FoundRepository): Promise<ScannedRepository> {
     const scanned: ScannedRepository = { path: found.foundAt, name: found.foundAt, failures: [], error: null };

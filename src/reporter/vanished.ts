@@ -1,5 +1,5 @@
-import { stat } from 'node:fs/promises';
-import { resolve, sep } from 'node:path';
+import { realpath, stat } from 'node:fs/promises';
+import { sep } from 'node:path';
 import type { Client } from '../client/client.ts';
 import { graphql } from '../client/generated/gql.ts';
 import type { KnownWorktreesQuery } from '../client/generated/graphql.ts';
@@ -22,18 +22,24 @@ const goneDocument = graphql(`
   }
 `);
 
+export interface Vanished {
+  gone: string[];
+  refused: { path: string; name: string; error: string }[];
+}
+
 type Known = KnownWorktreesQuery['worktrees']['nodes'][number];
 
 /**
  * A repository that was removed altogether cannot report that its worktrees are gone. So after a scan, those that the
  * gateway still knows below the scanned directories, and that are not on disk any more, are reported as having none.
- * @returns the paths of the repositories that went
+ * @returns the paths of the repositories that went, and what the gateway refused of them
  */
 export async function reportVanished(
   client: Client,
   options: { host: string; directories: readonly string[]; found: ReadonlySet<string>; observedAt: string },
-): Promise<string[]> {
-  const roots = options.directories.map((directory) => resolve(directory));
+): Promise<Vanished> {
+  // As git tells paths: with links resolved.
+  const roots = await Promise.all(options.directories.map((directory) => realpath(directory)));
   const suspects = new Map<string, Known['project']>();
   for (const { repositoryPath, project } of await listKnown(client, options.host)) {
     if (repositoryPath == null || options.found.has(repositoryPath)) continue;
@@ -41,10 +47,10 @@ export async function reportVanished(
       suspects.set(repositoryPath, project);
     }
   }
-  const gone: string[] = [];
+  const vanished: Vanished = { gone: [], refused: [] };
   for (const [repositoryPath, project] of suspects) {
     if (!(await isGone(repositoryPath))) continue;
-    await client.request(goneDocument, {
+    const { reportWorktrees } = await client.request(goneDocument, {
       input: {
         host: options.host,
         repositoryPath,
@@ -54,9 +60,14 @@ export async function reportVanished(
         complete: true,
       },
     });
-    gone.push(repositoryPath);
+    const [refusal] = reportWorktrees.userErrors;
+    if (refusal === undefined) vanished.gone.push(repositoryPath);
+    else {
+      const error = `${refusal.code}: ${refusal.message}`;
+      vanished.refused.push({ path: repositoryPath, name: project.name, error });
+    }
   }
-  return gone;
+  return vanished;
 }
 
 async function listKnown(client: Client, host: string): Promise<Known[]> {

@@ -14,6 +14,7 @@ import {
   type SelectionSetNode,
   type Source,
   type ValueNode,
+  valueFromASTUntyped,
 } from 'graphql';
 import { defaultPageSize, largestPageSize } from '../graphql/connection.ts';
 import { limitExceeded } from './errors.ts';
@@ -39,7 +40,7 @@ export function parseWithin(limits: Limits): (source: string | Source, options?:
     try {
       document = parse(source, { ...options, maxTokens: limits.tokens });
     } catch (error) {
-      if (error instanceof Error && error.message.includes('more than')) {
+      if (error instanceof Error && error.message.startsWith('Syntax Error: Document contains more than')) {
         throw limitExceeded(`The document has more than ${limits.tokens} tokens, which is the limit: split it.`);
       }
       throw error;
@@ -130,6 +131,12 @@ export function costOf(options: {
     return given === undefined ? literalOf(defaults.get(node.name.value) as ValueNode | undefined) : given;
   }
 
+  /** A mutation's payload has at most an item for each that it was given. */
+  function itemsGiven(node: FieldNode): number {
+    const input = node.arguments?.find((given) => given.name.value === 'input')?.value;
+    return input === undefined ? 0 : longestList(valueFromASTUntyped(input, options.variables));
+  }
+
   function sizeOf(field: GraphQLField<unknown, unknown>, node: FieldNode): number {
     const argument = (name: string) => literalOf(node.arguments?.find((given) => given.name.value === name)?.value);
     for (const name of ['first', 'last']) {
@@ -143,45 +150,58 @@ export function costOf(options: {
     return 0;
   }
 
-  function cost(set: SelectionSetNode, typeName: string, paged: boolean): number {
+  /** @param listSize how many items a list without a page size is taken to have here */
+  function cost(set: SelectionSetNode, typeName: string, paged: boolean, listSize: number): number {
     const type = schema.getType(typeName);
     let sum = 0;
     for (const selection of set.selections) {
       if (selection.kind === 'Field') {
-        sum += fieldCost(selection, type, paged);
+        sum += fieldCost(selection, type, paged, listSize);
       } else if (selection.kind === 'InlineFragment') {
-        sum += cost(selection.selectionSet, selection.typeCondition?.name.value ?? typeName, paged);
+        sum += cost(selection.selectionSet, selection.typeCondition?.name.value ?? typeName, paged, listSize);
       } else {
-        sum += fragmentCost(selection.name.value, paged);
+        sum += fragmentCost(selection.name.value, paged, listSize);
       }
     }
     return sum;
   }
 
-  function fieldCost(node: FieldNode, parent: unknown, paged: boolean): number {
+  function fieldCost(node: FieldNode, parent: unknown, paged: boolean, listSize: number): number {
     if (node.name.value.startsWith('__')) return 1;
     const hasFields = parent as { getFields?: () => Record<string, GraphQLField<unknown, unknown>> } | undefined;
     const field = hasFields?.getFields?.()[node.name.value];
-    if (field === undefined || node.selectionSet === undefined) return 1;
+    if (field === undefined) return 1;
+    const given = parent === mutationType ? itemsGiven(node) : 0;
+    if (node.selectionSet === undefined) return 1 + given;
     const named = getNamedType(field.type);
     const nullable = isNullableType(field.type) ? field.type : field.type.ofType;
     const size = sizeOf(field, node);
     const connection = isObjectType(named) && named.name.endsWith('Connection');
     // Within a page its size has been counted already, where it was asked for.
-    const items = connection ? size : isListType(nullable) && !paged ? size || usualListSize : 1;
-    return 1 + Math.max(items, 1) * cost(node.selectionSet, named.name, connection);
+    const items = connection ? size : isListType(nullable) && !paged ? size || listSize : 1;
+    const inner = given > 0 ? given : usualListSize;
+    return 1 + given + Math.max(items, 1) * cost(node.selectionSet, named.name, connection, inner);
   }
 
-  function fragmentCost(name: string, paged: boolean): number {
-    const key = `${paged}:${name}`;
+  function fragmentCost(name: string, paged: boolean, listSize: number): number {
+    const key = `${paged}:${listSize}:${name}`;
     const found = known.get(key);
     if (found !== undefined) return found;
     const fragment = fragments.get(name);
-    const made = fragment === undefined ? 0 : cost(fragment.selectionSet, fragment.typeCondition.name.value, paged);
+    const made =
+      fragment === undefined ? 0 : cost(fragment.selectionSet, fragment.typeCondition.name.value, paged, listSize);
     known.set(key, made);
     return made;
   }
 
+  const mutationType = schema.getMutationType();
   const root = schema.getRootType(operation.operation)?.name ?? '';
-  return cost(operation.selectionSet, root, false);
+  return cost(operation.selectionSet, root, false, usualListSize);
+}
+
+/** The length of the longest list within a value, other than within its JSON. */
+function longestList(value: unknown): number {
+  if (Array.isArray(value)) return value.length;
+  if (typeof value !== 'object' || value === null) return 0;
+  return Math.max(0, ...Object.values(value).map((inner) => (Array.isArray(inner) ? inner.length : 0)));
 }

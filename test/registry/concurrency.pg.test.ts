@@ -54,6 +54,21 @@ describe('many at once', () => {
     expect(answers.filter(({ registerWorktree }) => registerWorktree.created)).toHaveLength(1);
   });
 
+  test('registrations of one worktree never meet in its path, round after round', async () => {
+    const { owner } = gateway.database;
+    const project = await value<string>(owner, `select registry.register_project('Rounds', null)`);
+    for (let round = 0; round < size(2_000); round += 1) {
+      const ids = await times(10, () =>
+        value<string>(owner, `select registry.register_worktree($1, 'feat', $2, 'feat/x', $3)`, [
+          project,
+          `round-${round}`,
+          `/rounds/${round}`,
+        ]),
+      );
+      expect(new Set(ids).size).toBe(1);
+    }
+  }, 60_000);
+
   test('projects of one name without a remote get a slug each', async () => {
     await times(20, (n) =>
       gateway.database.owner.query(`select registry.register_project('Same name', null, p_trunk_path => $1)`, [

@@ -178,7 +178,7 @@ describe('what is read of a repository', () => {
     expect((await inspect(several)).remote).toBe('https://example.com/mine.git');
   });
 
-  test("a repository's own configuration runs nothing", async () => {
+  test("a repository's own fsmonitor and external diff are not run", async () => {
     const path = makeRepository(fresh());
     const proof = join(path, '..', 'ran');
     git(path, 'config', 'core.fsmonitor', `touch ${proof}; true`);

@@ -35,6 +35,8 @@ describe('errors that nobody foresaw', () => {
   test('a bad document and bad variables say what is wrong', async () => {
     const unknown = await gateway.request('{ nothingLikeThis }');
     expect(unknown.errors?.[0]).toMatchObject({ extensions: { code: 'BAD_USER_INPUT' } });
+    const odd = await gateway.request('{ viewer { scopes } } "more than"');
+    expect(odd.errors?.[0]).toMatchObject({ extensions: { code: 'BAD_USER_INPUT' } });
     const bad = await gateway.request('query ($id: UUID!) { project(by: { id: $id }) { name } }', { id: 'x' });
     expect(bad.errors?.[0]?.extensions.code).toBe('BAD_USER_INPUT');
     const time = await gateway.request('query ($t: DateTime) { activities(filter: { since: $t }) { nodes { id } } }', {
@@ -45,12 +47,14 @@ describe('errors that nobody foresaw', () => {
 
   test('what PostgreSQL cannot store is refused by name', async () => {
     const { data } = await gateway.request<Record<string, { userErrors: { code: string }[] }>>(
-      `mutation ($name: String!) {
+      `mutation ($name: String!, $metadata: JSON) {
         registerProject(input: { name: $name }) { userErrors { code } }
         cleanupOldActivities(input: { days: 2147483647 }) { userErrors { code } }
+        updateProject(input: { project: { slug: "none" }, metadata: $metadata }) { userErrors { code } }
       }`,
-      { name: 'a\u0000b' },
+      { name: 'a\u0000b', metadata: { half: '\ud800' } },
     );
+    expect(data.updateProject?.userErrors).toEqual([{ code: 'INVALID' }]);
     expect(data.registerProject?.userErrors).toEqual([{ code: 'INVALID' }]);
     expect(data.cleanupOldActivities?.userErrors).toEqual([{ code: 'INVALID' }]);
   });

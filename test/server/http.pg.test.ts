@@ -133,6 +133,11 @@ describe('limits', () => {
     }`;
     expect(await code(query, { n: 5 })).toBeUndefined();
     expect(await code(query, { n: 100 })).toBe('LIMIT_EXCEEDED');
+    const many = `mutation ($activities: [ActivityInput!]!) { logActivities(input: { activities: $activities }) {
+      activities { worktree { ${Array.from({ length: 20 }, (_, n) => `p${n}: project { name slug status }`).join(' ')} } } } }`;
+    const activity = { agentId: 'a', worktree: { path: { path: '/none' } }, type: 'OTHER', description: 'x' };
+    expect(await code(many, { activities: Array(10).fill(activity) })).toBeUndefined();
+    expect(await code(many, { activities: Array(1_000).fill(activity) })).toBe('LIMIT_EXCEEDED');
     const withDefault = query.replace('$n: Int!', '$n: Int = 100');
     expect(await code(withDefault)).toBe('LIMIT_EXCEEDED');
   });
