@@ -4,7 +4,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { LogEvent } from 'kysely';
-import { createAuthenticator } from './auth/authenticate.ts';
+import { type Authenticator, createAuthenticator } from './auth/authenticate.ts';
 import type { Viewer } from './auth/context.ts';
 import { ensureLocalToken } from './auth/local-token.ts';
 import type { Config } from './config.ts';
@@ -12,14 +12,19 @@ import { type Database, openDatabase } from './db/database.ts';
 import { migrate, migrationState, requireCurrent } from './db/migrator.ts';
 import { checkRequirements, checkRuntime } from './db/requirements.ts';
 import { startEmbedded } from './embedded/embedded.ts';
-import { openFeed } from './feed/feed.ts';
+import { type Feed, openFeed } from './feed/feed.ts';
+import { feedHealth } from './feed/log.ts';
 import { schema } from './graphql/schema.ts';
 import { StartupError } from './kernel/errors.ts';
 import type { Logger } from './kernel/logger.ts';
+import { startLapses } from './registry/claim/lapses.ts';
 import { startMaintenance } from './registry/maintenance/schedule.ts';
 import { createAccess } from './server/access.ts';
+import { type Connections, createConnections } from './server/connections.ts';
+import { toClientError } from './server/errors.ts';
 import { createReadiness } from './server/health.ts';
 import { createHttpServer } from './server/http.ts';
+import { createLive } from './server/live/live.ts';
 import { createMetrics } from './server/metrics.ts';
 import type { ServerContext } from './server/plugins.ts';
 import { serveWebSockets, type WebSockets } from './server/websocket.ts';
@@ -65,7 +70,9 @@ async function compose(
   const metrics = createMetrics({
     runtimePool: () => database.runtimePool,
     sockets: () => sockets?.open ?? 0,
-    subscribers: () => feed.subscribers,
+    feed: () => feed.figures,
+    live: () => live.figures,
+    health: async () => feedHealth(database.runtimePool),
   });
   const database = openDatabase({
     ...urls,
@@ -91,10 +98,21 @@ async function compose(
 
   if (token === null) await hintAtFirstToken(database, log);
 
-  const feed = await openFeed({ url: config.DATABASE_LISTEN_URL ?? urls.ownerUrl, log });
+  const feed = await openFeed({
+    url: config.DATABASE_LISTEN_URL ?? urls.ownerUrl,
+    pool: database.runtimePool,
+    ownerPool: database.ownerPool,
+    log,
+  });
   opened.defer(() => feed.close());
+  const lapses = startLapses({ ownerPool: database.ownerPool, feed, log });
+  opened.defer(() => lapses.stop());
   if (config.TREELINE_MAINTENANCE === 'on') {
-    const maintenance = startMaintenance({ ownerPool: database.ownerPool, log });
+    const maintenance = startMaintenance({
+      ownerPool: database.ownerPool,
+      feedRetentionDays: config.TREELINE_FEED_RETENTION_DAYS,
+      log,
+    });
     opened.defer(() => maintenance.stop());
   }
 
@@ -109,10 +127,23 @@ async function compose(
     log,
     requestId,
     operation: { kind: 'none', name: null },
+    connection: null,
   });
   const access = createAccess(config);
   const onError = (code: string) => metrics.error(code);
-  const yoga = createPipeline({ schema, onError, limits: limitsOf(config) });
+  const connections = createConnections();
+  endConnectionsWithRights({ feed, connections, authenticator });
+  const live = createLive({
+    feed,
+    toClientError: (error, { requestId }) => toClientError(error, { log, requestId, onError }),
+    queueSize: config.TREELINE_STREAM_QUEUE,
+    stallMs: config.TREELINE_STALL_MS,
+    onExecuted: metrics.executed,
+    onDelivered: metrics.delivered,
+    onDropped: metrics.dropped,
+  });
+  opened.defer(async () => live.close());
+  const yoga = createPipeline({ schema, onError, live, limits: limitsOf(config) });
   let stopping = false;
   const readiness = createReadiness({
     serving: async () => !stopping,
@@ -120,7 +151,7 @@ async function compose(
     migrations: async () => (await migrationState(database.ownerPool)).state === 'current',
     listening: async () => feed.listening,
   });
-  const common = { yoga, access, log, authenticate, metrics };
+  const common = { yoga, access, connections, log, authenticate, metrics };
   const server = createHttpServer({ ...common, makeContext, readiness, mostBodyBytes: config.TREELINE_MAX_BODY_BYTES });
   sockets = serveWebSockets({
     ...common,
@@ -133,7 +164,7 @@ async function compose(
   });
 
   const url = await listenOn(server, config, log);
-  opened.defer(() => drain(server, config.TREELINE_SHUTDOWN_MS, sockets));
+  opened.defer(() => drain({ server, sockets, connections, patienceMs: config.TREELINE_SHUTDOWN_MS }));
   const addressFile = join(config.TREELINE_DATA_DIR, 'gateway');
   await mkdir(config.TREELINE_DATA_DIR, { recursive: true, mode: 0o700 });
   await writeFile(addressFile, `${url}\n`, { mode: 0o600 });
@@ -154,6 +185,21 @@ async function compose(
       return stopped;
     },
   };
+}
+
+/** Whoever loses a right loses what was opened with it, whichever gateway took it away. */
+function endConnectionsWithRights(parts: { feed: Feed; connections: Connections; authenticator: Authenticator }): void {
+  parts.feed.tap(['tokens', 'principals'], (events) => {
+    for (const { topic, entity_id: id } of events) {
+      if (topic === 'tokens') {
+        parts.authenticator.forgetToken(id);
+        parts.connections.endToken(id);
+      } else {
+        parts.authenticator.forgetPrincipal(id);
+        parts.connections.endPrincipal(id);
+      }
+    }
+  });
 }
 
 /** Without any token nobody can come in, and the error they would meet does not say so. */
@@ -238,9 +284,16 @@ function cannotListen(error: unknown, port: number, host: string): unknown {
 }
 
 /** No new connections; what is being answered may finish, within limits; sockets hear that the gateway goes away. */
-async function drain(server: Server, patienceMs: number, sockets: WebSockets | null): Promise<void> {
+async function drain(gateway: {
+  server: Server;
+  sockets: WebSockets | null;
+  connections: Connections;
+  patienceMs: number;
+}): Promise<void> {
+  const { server, sockets, patienceMs } = gateway;
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();
+  gateway.connections.endAll();
   const farewell = sockets?.close();
   const impatient = setTimeout(() => server.closeAllConnections(), patienceMs);
   await Promise.all([closed, farewell]);

@@ -73,6 +73,15 @@ const options = {
     .default([])
     .describe("browser origins to accept besides the gateway's own, comma-separated"),
   TREELINE_MAINTENANCE: z.enum(['on', 'off']).default('on').describe('scheduled clean-up, one gateway at a time'),
+  TREELINE_FEED_RETENTION_DAYS: wholeNumber(1, 3_650)
+    .default(7)
+    .describe('how long the log of changes is kept: older cursors are refused'),
+  TREELINE_STREAM_QUEUE: wholeNumber(10, 100_000)
+    .default(1_000)
+    .describe('updates that may wait for one subscriber before its stream ends with RESYNC_REQUIRED'),
+  TREELINE_STALL_MS: wholeNumber(100, 600_000)
+    .default(30_000)
+    .describe('how long a client may read nothing while updates wait before its connection is closed'),
   TREELINE_SHUTDOWN_MS: wholeNumber(0, 600_000)
     .default(10_000)
     .describe('how long requests in progress may take to finish at shutdown'),

@@ -30,7 +30,10 @@ const meanings: Readonly<Record<string, ConstraintMeaning>> = {
  */
 export async function callAuth<Row>(context: RequestContext, call: RawBuilder<unknown>): Promise<Row[]> {
   try {
-    return await callAs<Row>(context.db, context.viewer, call);
+    const { rows, snapshot } = await callAs<Row>(context.db, context.viewer, call);
+    // The first of several: what they all changed comes after it.
+    context.writtenFrom ??= snapshot;
+    return rows;
   } catch (error) {
     throw asRefusal(error, meanings);
   }

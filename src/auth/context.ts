@@ -33,8 +33,12 @@ export interface RequestContext {
   db: Kysely<DB>;
   database: Database;
   sessions: Sessions;
-  /** Live signals of what changes in the database. */
+  /** The log of what changes. */
   feed: Feed;
+  /** Where the log stood before anything of this operation was read, as a cursor: set where the operation asks for it. */
+  readFrom?: string | null;
+  /** What was visible to the write that is under way, before it: set by the write itself. */
+  writtenFrom?: string | null;
   log: Logger;
   requestId: string;
 }

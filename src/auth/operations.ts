@@ -9,6 +9,7 @@ export const operations = {
     node: 'registry:read',
     nodes: 'registry:read',
     viewer: null,
+    cursor: 'registry:read',
     project: 'registry:read',
     projects: 'registry:read',
     searchProjects: 'registry:read',
@@ -59,6 +60,11 @@ export const operations = {
     setSpaceMember: null,
   },
   Subscription: {
+    inFlightWork: 'registry:read',
     worktreeChanged: 'registry:read',
+    projectChanged: 'registry:read',
+    activityLogged: 'registry:read',
+    claimChanged: 'registry:read',
+    events: 'registry:read',
   },
 } as const satisfies Record<string, Record<string, Scope | null>>;

@@ -67,6 +67,47 @@ export interface AuthTokens {
   scopes: string[];
 }
 
+export interface FeedEvents {
+  agent_id: string | null;
+  at: Generated<string>;
+  /**
+   * Columns that an update changed; empty for inserts and deletes.
+   */
+  changed: Generated<string[]>;
+  /**
+   * The few facts that filters and triggers need, before and after; never the row.
+   */
+  data: Generated<Json>;
+  /**
+   * How many scripts stand between this change and one that somebody made.
+   */
+  depth: Generated<number>;
+  entity_id: string;
+  op: string;
+  /**
+   * Order within what becomes visible at once. One row's events have it in the order of their commits.
+   */
+  position: Generated<string>;
+  principal_id: string | null;
+  project_id: string | null;
+  space_id: string | null;
+  topic: string;
+  /**
+   * Whose row it is, where rows are private.
+   */
+  user_id: string | null;
+  xid: Generated<string>;
+}
+
+export interface FeedState {
+  cursor_key: Buffer;
+  dropped_snapshot: string | null;
+  dropped_xid: string | null;
+  epoch: string;
+  identity: string;
+  singleton: Generated<boolean>;
+}
+
 export interface RegistryAgentActivities {
   activity_type: string;
   agent_id: string;
@@ -311,6 +352,8 @@ export interface DB {
   "auth.space_members": AuthSpaceMembers;
   "auth.spaces": AuthSpaces;
   "auth.tokens": AuthTokens;
+  "feed.events": FeedEvents;
+  "feed.state": FeedState;
   "registry.agent_activities": RegistryAgentActivities;
   "registry.hosts": RegistryHosts;
   "registry.metadata": RegistryMetadata;

@@ -1,62 +1,155 @@
-import { z } from 'zod';
+import type pg from 'pg';
+import { RequestError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
-import { createHub, type Subscription } from './hub.ts';
+import { type CursorSeal, decodeCursor, encodeCursor, expired, type Place } from './cursor.ts';
+import { createDoorbell } from './doorbell.ts';
+import type { FeedEvent, Topic } from './event.ts';
+import { createHub, type Following, type FollowOptions } from './hub.ts';
 import { listen } from './listener.ts';
+import { currentPlace, isRetained, readPage } from './log.ts';
+import { createReader, type Mark } from './reader.ts';
 
 /**
- * Live signals: the database says that rows changed (NOTIFY, without data), and whoever watches the topic is told.
- * Nothing is kept: what is missed while disconnected is not sent again, and a stream that may have missed something
- * ends with RESYNC_REQUIRED instead of staying silent.
+ * The log of changes as a gateway uses it: followed live, replayed from a cursor, rung for after a commit. What it
+ * promises is numbered in SPEC.md.
  */
 export interface Feed {
-  subscribe(topic: string): Subscription;
+  follow(options: FollowOptions): Following;
+  tap(topics: readonly Topic[], listener: (events: readonly FeedEvent[]) => void): () => void;
+  /** How far has been published, to those who follow. */
+  mark(): Mark;
+  /** As `mark`, but everything that was committed before the call has been published. */
+  fresh(): Promise<Mark>;
+  /**
+   * What lies between two places, page by page, oldest first.
+   * @throws RequestError CURSOR_EXPIRED when the log no longer holds all of it
+   */
+  replay(span: { after: Place; until: Place; topics: readonly Topic[] }): AsyncGenerator<FeedEvent[]>;
+  /** Where the log stands now, as a cursor: whatever is read after the call is at least as new. */
+  now(): Promise<string>;
+  cursorOf(place: Place): string;
+  /** @throws RequestError BAD_CURSOR, CURSOR_EXPIRED */
+  placeOf(cursor: string): Place;
+  /** After a commit of this gateway: there is something to read, here and elsewhere. */
+  ring(): void;
   /** Whether changes are being heard right now. */
   readonly listening: boolean;
-  readonly subscribers: number;
+  readonly figures: FeedFigures;
   close(): Promise<void>;
 }
 
-const message = z.object({
-  topic: z.string(),
-  op: z.enum(['insert', 'update', 'delete']),
-  ids: z.array(z.string()),
-});
+export interface FeedFigures {
+  followers: number;
+  queued: number;
+  overflows: number;
+  events: number;
+  reconnects: number;
+  lastEventAtMs: number | null;
+}
 
-export async function openFeed(options: { url: string; log: Logger }): Promise<Feed> {
+const replayPageSize = 500;
+const settleMs = 1_000;
+
+export async function openFeed(options: {
+  /** A direct connection, as the role that owns the schema. */
+  url: string;
+  /** For replays and cursors: request work's own. */
+  pool: pg.Pool;
+  ownerPool: pg.Pool;
+  log: Logger;
+}): Promise<Feed> {
+  const { log, pool, ownerPool } = options;
   const hub = createHub();
+  const doorbell = createDoorbell(options);
+  let seal: CursorSeal | null = null;
+
+  const reader = createReader({
+    log,
+    publish: (events) => hub.publish(events),
+    settled: () => hub.settled(settleMs),
+    isWatched: () => hub.followers > 0,
+    interrupt: (error) => hub.interrupt(error),
+    onFailure: () => listener.drop(),
+  });
   const listener = listen({
     ...options,
-    onNotification: (payload) => {
-      const heard = readMessage(payload);
-      if (heard === null) {
-        options.log.warn({ length: payload.length }, 'a notification on the feed channel is not ours');
-        return;
-      }
-      for (const id of heard.ids) hub.publish(heard.topic, { op: heard.op, id });
+    // Our own ring has been heard here already, without the way through the database.
+    onHint: (processId) => {
+      if (processId !== doorbell.processId) reader.hint();
     },
-    onGap: () => hub.interrupt('The gateway lost its database for a moment: query again, then subscribe.'),
+    onSession: async (connection) => {
+      const found = await openEpoch(ownerPool);
+      if (seal !== null && seal.epoch !== found.epoch) {
+        // Another database, or the same one with another history: nothing connects the two.
+        hub.interrupt(expired());
+        reader.forget();
+      }
+      seal = found;
+      await reader.connect(connection);
+    },
+    onSessionEnd: () => reader.disconnect(),
   });
   await listener.started;
+
+  function currentSeal(): CursorSeal {
+    if (seal === null)
+      throw new RequestError('RESYNC_REQUIRED', 'The gateway does not hear its database yet: try again.');
+    return seal;
+  }
+
   return {
-    subscribe: (topic) => hub.subscribe(topic),
+    follow: (following) => {
+      const followed = hub.follow(following);
+      reader.hint();
+      return followed;
+    },
+    tap: hub.tap,
+    mark: reader.mark,
+    fresh: reader.fresh,
+    async *replay({ after, until, topics }) {
+      let place = after;
+      while (place.within !== null || place.prev !== until.prev) {
+        const page = await readPage(pool, { after: place, next: until.prev, topics, limit: replayPageSize });
+        // After the page was read: had it been cut short by retention, this would say so.
+        if (!(await isRetained(pool, place.prev))) throw expired();
+        place = page.place;
+        if (page.events.length > 0) yield page.events;
+      }
+    },
+    now: async () => encodeCursor(await currentPlace(pool), currentSeal()),
+    cursorOf: (place) => encodeCursor(place, currentSeal()),
+    placeOf: (cursor) => decodeCursor(cursor, currentSeal()),
+    ring() {
+      reader.hint();
+      doorbell.ring();
+    },
     get listening() {
       return listener.listening;
     },
-    get subscribers() {
-      return hub.subscribers;
+    get figures() {
+      return {
+        followers: hub.followers,
+        queued: hub.depth,
+        overflows: hub.overflows,
+        events: reader.events,
+        reconnects: listener.reconnects,
+        lastEventAtMs: reader.lastEventAtMs,
+      };
     },
     close: async () => {
       hub.close();
+      reader.close();
       await listener.close();
+      await doorbell.close();
     },
   };
 }
 
-/** Anybody with a login may send to a channel: what comes is checked before it is believed. */
-function readMessage(payload: string): z.output<typeof message> | null {
-  try {
-    return message.parse(JSON.parse(payload));
-  } catch {
-    return null;
-  }
+async function openEpoch(ownerPool: pg.Pool): Promise<CursorSeal> {
+  const { rows } = await ownerPool.query<{ epoch: string; cursor_key: Buffer }>(
+    'select epoch, cursor_key from feed.open()',
+  );
+  const [row] = rows;
+  if (row === undefined) throw new Error('feed.state has no row');
+  return { epoch: BigInt(row.epoch), key: row.cursor_key };
 }

@@ -1,144 +1,203 @@
 import { RequestError } from '../kernel/errors.ts';
+import { type FeedEvent, merge, type Topic } from './event.ts';
 
 /**
- * Hands the events of a topic to whoever watches it. Each subscriber has a queue of its own with a bound: one that does
- * not keep up loses its stream with RESYNC_REQUIRED, and nobody else notices. Events of one row that wait in a queue
- * coalesce, because whoever is told reads the row as it then stands.
+ * Hands the log's events to whoever follows their topic. Each follower has a queue of its own with a bound; one that does
+ * not keep up loses its stream, and nobody else notices. Where events are states, those of one row that wait coalesce,
+ * because whoever is told reads the row as it then stands; where each counts, none is ever merged or skipped.
  */
-export interface FeedEvent {
-  op: 'insert' | 'update' | 'delete';
-  /** The key of the row. */
-  id: string;
+export interface Following {
+  /** Waits for events and takes all that there are; null once the following was closed. */
+  take(): Promise<FeedEvent[] | null>;
+  close(): void;
 }
 
-export interface Subscription extends AsyncIterableIterator<FeedEvent> {
-  return(): Promise<IteratorResult<FeedEvent>>;
+export interface FollowOptions {
+  topics: readonly Topic[];
+  /** Whether events of one row coalesce while they wait. */
+  coalesce: boolean;
+  /** How many events may wait: a bound on memory. */
+  capacity?: number;
 }
 
 export interface Hub {
-  subscribe(topic: string): Subscription;
-  publish(topic: string, event: FeedEvent): void;
-  /** Ends every stream with RESYNC_REQUIRED: events may have been missed. */
-  interrupt(reason: string): void;
-  /** Ends every stream as finished. */
+  follow(options: FollowOptions): Following;
+  /** Called with each page as it is published: for the gateway's own needs, which keep no queue. */
+  tap(topics: readonly Topic[], listener: (events: readonly FeedEvent[]) => void): () => void;
+  publish(events: readonly FeedEvent[]): void;
+  /** Ends every following with this error: the log cannot be followed from where it was. */
+  interrupt(error: RequestError): void;
+  /** Resolves once no queue is more than half full, or after so long: whoever catches up waits for those who follow. */
+  settled(patienceMs: number): Promise<void>;
+  /** Ends every following as finished. */
   close(): void;
-  readonly subscribers: number;
+  readonly followers: number;
+  /** Events that wait, over all queues. */
+  readonly depth: number;
+  readonly overflows: number;
 }
 
-export const mostQueuedEvents = 1_000;
+const usualCapacity = 5_000;
 
 export function createHub(): Hub {
-  const topics = new Map<string, Set<Queue>>();
+  const queues = new Set<Queue>();
+  const byTopic = new Map<Topic, Set<Queue>>();
+  const taps = new Map<Topic, Set<(events: readonly FeedEvent[]) => void>>();
+  const settling = new Set<() => void>();
+  let overflows = 0;
 
-  function remove(topic: string, queue: Queue): void {
-    const queues = topics.get(topic);
-    queues?.delete(queue);
-    if (queues?.size === 0) topics.delete(topic);
-  }
-
-  function each(act: (queue: Queue) => void): void {
-    for (const queues of [...topics.values()]) for (const queue of [...queues]) act(queue);
+  function checkSettled(): void {
+    if (settling.size === 0 || [...queues].some((queue) => queue.isCrowded)) return;
+    for (const resolve of settling) resolve();
+    settling.clear();
   }
 
   return {
-    subscribe(topic) {
-      const queue: Queue = new Queue(() => remove(topic, queue));
-      const queues = topics.get(topic) ?? new Set();
-      topics.set(topic, queues.add(queue));
+    follow({ topics, coalesce, capacity = usualCapacity }) {
+      const queue = new Queue({
+        coalesce,
+        capacity,
+        onTaken: checkSettled,
+        onEnd: () => {
+          queues.delete(queue);
+          for (const topic of topics) byTopic.get(topic)?.delete(queue);
+          checkSettled();
+        },
+        onOverflow: () => {
+          overflows += 1;
+        },
+      });
+      queues.add(queue);
+      for (const topic of topics) byTopic.set(topic, (byTopic.get(topic) ?? new Set()).add(queue));
       return queue;
     },
-    publish(topic, event) {
-      for (const queue of topics.get(topic) ?? []) queue.push(event);
+    tap(topics, listener) {
+      for (const topic of topics) taps.set(topic, (taps.get(topic) ?? new Set()).add(listener));
+      return () => {
+        for (const topic of topics) taps.get(topic)?.delete(listener);
+      };
     },
-    interrupt: (reason) => each((queue) => queue.fail(new RequestError('RESYNC_REQUIRED', reason))),
-    close: () => each((queue) => void queue.return()),
-    get subscribers() {
-      let count = 0;
-      each(() => {
-        count += 1;
+    publish(events) {
+      for (const [topic, ofTopic] of Map.groupBy(events, (event) => event.topic)) {
+        for (const listener of taps.get(topic) ?? []) listener(ofTopic);
+      }
+      // Event by event: a follower of two topics gets them in the log's order.
+      for (const event of events) for (const queue of byTopic.get(event.topic) ?? []) queue.push(event);
+    },
+    interrupt: (error) => {
+      for (const queue of [...queues]) queue.fail(error);
+    },
+    settled(patienceMs) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const timer = setTimeout(resolve, patienceMs);
+      settling.add(resolve);
+      checkSettled();
+      return promise.finally(() => {
+        clearTimeout(timer);
+        settling.delete(resolve);
       });
-      return count;
+    },
+    close: () => {
+      for (const queue of [...queues]) queue.close();
+    },
+    get followers() {
+      return queues.size;
+    },
+    get depth() {
+      let depth = 0;
+      for (const queue of queues) depth += queue.size;
+      return depth;
+    },
+    get overflows() {
+      return overflows;
     },
   };
 }
 
-interface Waiting {
-  resolve(result: IteratorResult<FeedEvent>): void;
-  reject(error: unknown): void;
+interface QueueOptions {
+  coalesce: boolean;
+  capacity: number;
+  onTaken: () => void;
+  onEnd: () => void;
+  onOverflow: () => void;
 }
 
-class Queue implements Subscription {
-  /** Insertion order is delivery order; the key is the row, so that a newer event of it takes the place of an older one. */
-  readonly #events = new Map<string, FeedEvent>();
-  readonly #onEnd: () => void;
-  #waiting: Waiting | null = null;
-  #failure: unknown = null;
+class Queue implements Following {
+  readonly #options: QueueOptions;
+  /** Insertion order is delivery order; the key is the row where events coalesce, else the event's number. */
+  readonly #events = new Map<string | number, FeedEvent>();
+  #count = 0;
+  #wake: (() => void) | null = null;
+  #failure: RequestError | null = null;
   #ended = false;
 
-  constructor(onEnd: () => void) {
-    this.#onEnd = onEnd;
+  constructor(options: QueueOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#events.size;
+  }
+
+  get isCrowded(): boolean {
+    return this.#events.size > this.#options.capacity / 2;
   }
 
   push(event: FeedEvent): void {
     if (this.#ended) return;
-    if (this.#waiting !== null) {
-      const { resolve } = this.#waiting;
-      this.#waiting = null;
-      resolve({ value: event, done: false });
+    if (this.#options.coalesce) {
+      const key = `${event.topic}:${event.entity_id}`;
+      const earlier = this.#events.get(key);
+      // To the end: cursors are handed out in the order of the log, and a client goes on from its last.
+      this.#events.delete(key);
+      this.#events.set(key, earlier === undefined ? event : merge(earlier, event));
+    } else {
+      this.#events.set(this.#count, event);
+      this.#count += 1;
+    }
+    if (this.#events.size > this.#options.capacity) {
+      this.#options.onOverflow();
+      this.fail(
+        new RequestError(
+          'RESYNC_REQUIRED',
+          'Events came faster than they could be told: subscribe again with your last cursor.',
+        ),
+      );
       return;
     }
-    const earlier = this.#events.get(event.id);
-    // What came and changed meanwhile still came, for whoever has not been told yet.
-    const op = earlier?.op === 'insert' && event.op === 'update' ? 'insert' : event.op;
-    this.#events.set(event.id, op === event.op ? event : { ...event, op });
-    if (this.#events.size > mostQueuedEvents) {
-      this.#events.clear();
-      this.fail(
-        new RequestError('RESYNC_REQUIRED', 'Events came faster than they were read: query again, then subscribe.'),
-      );
-    }
+    this.#wake?.();
   }
 
-  fail(error: unknown): void {
+  fail(error: RequestError): void {
     if (this.#ended) return;
+    this.#failure = error;
     this.#end();
-    if (this.#waiting === null) this.#failure = error;
-    else this.#waiting.reject(error);
-    this.#waiting = null;
   }
 
-  next(): Promise<IteratorResult<FeedEvent>> {
-    const [first] = this.#events;
-    if (first !== undefined) {
-      this.#events.delete(first[0]);
-      return Promise.resolve({ value: first[1], done: false });
+  async take(): Promise<FeedEvent[] | null> {
+    if (this.#events.size === 0 && !this.#ended) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      this.#wake = null;
     }
-    if (this.#failure !== null) {
-      const failure = this.#failure;
-      this.#failure = null;
-      return Promise.reject(failure);
-    }
-    if (this.#ended) return Promise.resolve({ value: undefined, done: true });
-    const { promise, resolve, reject } = Promise.withResolvers<IteratorResult<FeedEvent>>();
-    this.#waiting = { resolve, reject };
-    return promise;
-  }
-
-  return(): Promise<IteratorResult<FeedEvent>> {
+    if (this.#failure !== null) throw this.#failure;
+    if (this.#ended) return null;
+    const events = [...this.#events.values()];
     this.#events.clear();
-    this.#end();
-    this.#waiting?.resolve({ value: undefined, done: true });
-    this.#waiting = null;
-    return Promise.resolve({ value: undefined, done: true });
+    this.#options.onTaken();
+    return events;
   }
 
-  [Symbol.asyncIterator](): this {
-    return this;
+  close(): void {
+    this.#end();
   }
 
   #end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#onEnd();
+    this.#events.clear();
+    this.#options.onEnd();
+    this.#wake?.();
   }
 }

@@ -3,48 +3,79 @@ import pg from 'pg';
 import type { Logger } from '../kernel/logger.ts';
 
 /**
- * One connection of its own that listens, made again with jittered backoff when it breaks. Never through a
+ * One connection of its own that listens and reads, made again with jittered backoff when it breaks. Never through a
  * transaction-mode pooler: LISTEN belongs to a session.
  */
 export interface Listener {
-  /** Resolves when it listens for the first time. */
+  /** Resolves when it listens and has caught up for the first time. */
   started: Promise<void>;
+  /** Whether changes are being heard, and what was missed while they were not has been read. */
   readonly listening: boolean;
+  readonly reconnects: number;
+  /** Gives the connection up and makes a new one: it is not to be trusted any more. */
+  drop(): void;
   close(): Promise<void>;
+}
+
+export interface ListenerOptions {
+  url: string;
+  log: Logger;
+  /** Something may be there to read; from which session the word came. */
+  onHint: (processId: number) => void;
+  /** Listens from here on; resolves when everything from before has been read. A failure is that of the connection. */
+  onSession: (connection: pg.Client) => Promise<void>;
+  onSessionEnd: () => void;
 }
 
 const channel = 'treeline_feed';
 const firstDelayMs = 100;
 const longestDelayMs = 5_000;
+const connectTimeoutMs = 10_000;
+/** A half-open connection answers nothing: the reader asks at least once a second, so this is noticed. */
+const queryTimeoutMs = 10_000;
 
-export function listen(options: {
-  url: string;
-  log: Logger;
-  onNotification: (payload: string) => void;
-  /** Listening again after a gap: what was said meanwhile was not heard. */
-  onGap: () => void;
-}): Listener {
-  const { url, log } = options;
+export function listen(options: ListenerOptions): Listener {
+  const { log } = options;
   const stop = new AbortController();
   const started = Promise.withResolvers<void>();
   let listening = false;
-  let client: pg.Client | null = null;
+  let sessions = 0;
+  let drop: () => void = () => {};
 
   async function session(): Promise<void> {
-    const connection = new pg.Client({ connectionString: url, application_name: 'treeline-listen', keepAlive: true });
-    client = connection;
-    const ended = new Promise<void>((resolve) => connection.once('end', resolve));
-    connection.on('error', (error) => log.warn({ err: error }, 'the listening connection broke'));
-    connection.on('notification', ({ payload }) => options.onNotification(payload ?? ''));
+    const connection = new pg.Client({
+      connectionString: options.url,
+      application_name: 'treeline-listen',
+      keepAlive: true,
+      connectionTimeoutMillis: connectTimeoutMs,
+      query_timeout: queryTimeoutMs,
+      options: '-c timezone=UTC -c jit=off',
+    });
+    const ended = Promise.withResolvers<void>();
+    drop = () => ended.resolve();
+    connection.once('end', ended.resolve);
+    connection.on('error', (error) => {
+      log.warn({ err: error }, 'the listening connection broke');
+      ended.resolve();
+    });
+    connection.on('notification', ({ processId }) => options.onHint(processId));
     try {
       await connection.connect();
       await connection.query(`listen ${channel}`);
+      // Whatever was committed before LISTEN is read now, and whatever is committed from now on is heard of.
+      await Promise.race([
+        options.onSession(connection),
+        ended.promise.then(() => Promise.reject(new Error('it ended'))),
+      ]);
       listening = true;
+      sessions += 1;
       started.resolve();
-      await ended;
+      await ended.promise;
     } finally {
       listening = false;
-      await connection.end().catch(() => undefined);
+      options.onSessionEnd();
+      // A connection that hangs would not say goodbye either.
+      await Promise.race([connection.end().catch(() => undefined), delay(1_000, undefined, { ref: false })]);
     }
   }
 
@@ -59,7 +90,6 @@ export function listen(options: {
         },
       );
       if (stop.signal.aborted) return;
-      if (wasUp) options.onGap();
       failures = wasUp ? 0 : failures + 1;
       // Jitter: many gateways that lost one server do not all come back in the same instant.
       const waitMs = Math.min(longestDelayMs, firstDelayMs * 2 ** failures) * (0.5 + Math.random() / 2);
@@ -73,10 +103,14 @@ export function listen(options: {
     get listening() {
       return listening;
     },
+    get reconnects() {
+      return Math.max(0, sessions - 1);
+    },
+    drop: () => drop(),
     close: async () => {
       stop.abort();
       started.resolve();
-      await client?.end().catch(() => undefined);
+      drop();
       await running;
     },
   };

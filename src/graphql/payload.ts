@@ -62,7 +62,11 @@ export function toUserError(refusal: Refusal): UserErrorShape {
 /** What a mutation's service answers: the payload's fields and, for batches, what was refused of it. */
 export type Outcome<Shape> = Shape & { userErrors?: readonly UserErrorShape[] };
 
-type Refused<Shape> = { [Key in keyof Shape]?: Shape[Key] | null } & { userErrors: readonly UserErrorShape[] };
+type Refused<Shape> = { [Key in keyof Shape]?: Shape[Key] | null } & {
+  userErrors: readonly UserErrorShape[];
+  /** Made only when it is asked for. */
+  cursor?: () => string;
+};
 
 /**
  * Adds a mutation with its `<Verb>Payload`: every field of it is null when the mutation was refused, and the refusals
@@ -80,11 +84,16 @@ export function addMutation<Input, Shape extends object>(options: {
 }): ObjectRef<SchemaTypes, Refused<Shape>> {
   const payload = options.payload ?? makePayload(options.name, options.fields);
   const run = async (input: Input, context: RequestContext): Promise<Refused<Shape>> => {
+    // Mutations run one after the other: each finds out its own.
+    context.writtenFrom = null;
     try {
       const outcome = await options.resolve(input, context);
-      return { ...outcome, userErrors: outcome.userErrors ?? [] };
+      return { ...outcome, ...placeOf(context), userErrors: outcome.userErrors ?? [] };
     } catch (error) {
       return { userErrors: refusalsIn(error).map(toUserError) } as unknown as Refused<Shape>;
+    } finally {
+      // What was written is committed by now, whatever was refused after it.
+      if (context.writtenFrom !== null) context.feed.ring();
     }
   };
   const { description, input } = options;
@@ -111,6 +120,12 @@ function makePayload<Shape extends object>(
     description: `What \`${mutation}\` answers.`,
     fields: (t) => ({
       ...fields?.(t),
+      cursor: t.field({
+        type: 'Cursor',
+        nullable: true,
+        description: 'Give it as `after` to a subscription: it begins with this change. Null when nothing was done.',
+        resolve: (outcome) => outcome.cursor?.() ?? null,
+      }),
       userErrors: t.field({
         type: [UserError],
         description: 'Why it was refused, wholly or in part; empty when all of it was done.',
@@ -118,6 +133,10 @@ function makePayload<Shape extends object>(
       }),
     }),
   });
+}
+
+function placeOf({ feed, writtenFrom }: RequestContext): { cursor?: () => string } {
+  return writtenFrom == null ? {} : { cursor: () => feed.cursorOf({ prev: writtenFrom, within: null }) };
 }
 
 /** @throws the error itself unless it is made of refusals only */

@@ -70,10 +70,22 @@ export class Refusal extends Error {
 export class RequestError extends Error {
   override readonly name = 'RequestError';
   readonly code: RequestErrorCode;
+  /** Facts for programs, sent beside the code: the cursor to go on from. */
+  readonly facts: Readonly<Record<string, unknown>>;
 
-  constructor(code: RequestErrorCode, message: string, options: { cause?: unknown } = {}) {
+  constructor(
+    code: RequestErrorCode,
+    message: string,
+    options: { cause?: unknown; facts?: Readonly<Record<string, unknown>> } = {},
+  ) {
     super(message, options);
     this.code = code;
+    this.facts = options.facts ?? {};
+  }
+
+  /** The same error with further facts. */
+  with(facts: Readonly<Record<string, unknown>>): RequestError {
+    return new RequestError(this.code, this.message, { cause: this.cause, facts: { ...this.facts, ...facts } });
   }
 }
 

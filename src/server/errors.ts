@@ -14,11 +14,23 @@ export interface ErrorContext {
 }
 
 export function toClientError(error: unknown, context: ErrorContext): GraphQLError {
+  // Logged and counted once, however many layers it passes on its way out.
+  if (error instanceof GraphQLError && known.has(error)) return error;
+  const made = explain(error, context);
+  known.add(made);
+  return made;
+}
+
+const known = new WeakSet<GraphQLError>();
+
+function explain(error: unknown, context: ErrorContext): GraphQLError {
   const cause = rootCause(error);
-  const known = asRefusal(cause);
-  if (known instanceof RequestError) return coded(error, known.code, known.message, context);
+  const refusal = asRefusal(cause);
+  if (refusal instanceof RequestError) {
+    return coded(error, refusal.code, refusal.message, context, refusal.facts);
+  }
   // A rule that refuses what a query asks for: there is no payload that could carry it.
-  if (known instanceof Refusal) return coded(error, 'BAD_USER_INPUT', known.message, context);
+  if (refusal instanceof Refusal) return coded(error, 'BAD_USER_INPUT', refusal.message, context);
   // What graphql-js says of a document or of variables is about the request, and safe to show.
   if (error instanceof GraphQLError && cause === error) {
     return coded(error, codeOf(error) ?? 'BAD_USER_INPUT', error.message, context);
@@ -41,7 +53,13 @@ function codeOf(error: GraphQLError): RequestErrorCode | null {
   return typeof code === 'string' && ownCodes.includes(code) ? (code as RequestErrorCode) : null;
 }
 
-function coded(error: unknown, code: RequestErrorCode, message: string, context: ErrorContext): GraphQLError {
+function coded(
+  error: unknown,
+  code: RequestErrorCode,
+  message: string,
+  context: ErrorContext,
+  facts: Readonly<Record<string, unknown>> = {},
+): GraphQLError {
   context.onError?.(code);
   const { nodes, source, positions, path, extensions } = error instanceof GraphQLError ? error : new GraphQLError('');
   // A body that is no JSON never was a GraphQL request: 400 also where GraphQL errors come with 200.
@@ -52,6 +70,7 @@ function coded(error: unknown, code: RequestErrorCode, message: string, context:
     positions,
     path,
     extensions: {
+      ...facts,
       code,
       ...(code === 'INTERNAL' ? { requestId: context.requestId } : {}),
       // The HTTP layer takes its status from here and keeps it to itself.

@@ -4,8 +4,9 @@ import type { Viewer } from '../auth/context.ts';
 import { hasScope } from '../auth/context.ts';
 import { RequestError, type RequestErrorCode } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
-import { type Access, isLoopback } from './access.ts';
+import { type Access, isLoopback, pathOf } from './access.ts';
 import { BodyTooLarge, readBody } from './body.ts';
+import type { Connections } from './connections.ts';
 import { graphiqlPage } from './graphiql.ts';
 import type { Readiness } from './health.ts';
 import type { Metrics } from './metrics.ts';
@@ -21,6 +22,7 @@ export interface HttpOptions {
   authenticate: (authorization: string | null) => Promise<Viewer>;
   makeContext: (viewer: Viewer, requestId: string) => ServerContext;
   readiness: () => Promise<Readiness>;
+  connections: Connections;
 }
 
 interface Exchange {
@@ -65,10 +67,6 @@ export function createHttpServer(options: HttpOptions): Server {
   return server;
 }
 
-function pathOf(request: IncomingMessage): string {
-  return (request.url ?? '/').split('?')[0] ?? '/';
-}
-
 /** The client's own id where it is one, so that its logs and ours can be read together. */
 function requestIdOf(request: IncomingMessage): string {
   const given = request.headers['x-request-id'];
@@ -99,21 +97,15 @@ async function graphql(exchange: Exchange, options: HttpOptions): Promise<void> 
   response.once('close', onEnd);
   const viewer = await options.authenticate(request.headers.authorization ?? null);
   context = options.makeContext(viewer, requestId);
-  endWhenExpired(response, viewer);
+  // Held only by a stream of events, which may outlive the token that opened it and ends with it, like a socket.
+  const connection = options.connections.open(viewer, () => response.destroy());
+  context.connection = connection;
+  response.once('close', () => connection.release());
   if (request.method === 'POST') {
     // Yoga takes a body that is already there, and so never sees more than was counted here.
     (request as IncomingMessage & { body?: string }).body = await readBody(request, options.mostBodyBytes);
   }
   await options.yoga(request, response, context);
-}
-
-/** A stream of events may outlive the token that opened it: it ends with the token, like a socket. */
-function endWhenExpired(response: ServerResponse, { expiresAtMs }: Viewer): void {
-  if (expiresAtMs === null) return;
-  const longestTimerMs = 2 ** 31 - 1;
-  const timer = setTimeout(() => response.destroy(), Math.min(Math.max(expiresAtMs - Date.now(), 0), longestTimerMs));
-  timer.unref();
-  response.once('close', () => clearTimeout(timer));
 }
 
 /** A browser that opens the address; GraphiQL keeps its query in it, so a reload names one. */

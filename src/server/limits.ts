@@ -58,7 +58,7 @@ export function parseWithin(limits: Limits): (source: string | Source, options?:
   };
 }
 
-function fragmentsOf(document: DocumentNode): Map<string, FragmentDefinitionNode> {
+export function fragmentsOf(document: DocumentNode): Map<string, FragmentDefinitionNode> {
   return new Map(
     document.definitions.flatMap((node) =>
       node.kind === 'FragmentDefinition' ? [[node.name.value, node] as const] : [],

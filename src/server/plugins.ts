@@ -1,8 +1,15 @@
-import { type DocumentNode, type GraphQLSchema, getOperationAST } from 'graphql';
+import {
+  type DocumentNode,
+  type FragmentDefinitionNode,
+  type GraphQLSchema,
+  getOperationAST,
+  type SelectionSetNode,
+} from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import type { RequestContext } from '../auth/context.ts';
+import type { Connection } from './connections.ts';
 import { limitExceeded } from './errors.ts';
-import { costOf, type Limits, parseWithin } from './limits.ts';
+import { costOf, fragmentsOf, type Limits, parseWithin } from './limits.ts';
 
 /** What is noted of a request for its log line and the metrics. */
 export interface OperationRecord {
@@ -13,6 +20,8 @@ export interface OperationRecord {
 /** The context of one operation on any transport: what resolvers get, and what the server notes of it. */
 export interface ServerContext extends RequestContext {
   operation: OperationRecord;
+  /** What a stream of it would go out on. */
+  connection: Connection | null;
 }
 
 interface Executed {
@@ -55,4 +64,31 @@ export function useLimits(limits: Limits): Plugin<ServerContext> {
       if (refusal !== null) setResultAndStopExecution({ errors: [refusal as never] });
     },
   };
+}
+
+/**
+ * Finds out where the feed stands before anything of a query is read, where the query asks for it: fields of one query
+ * are read side by side, and what is read before the cursor was taken could be older than the cursor says.
+ */
+export function useReadFrom(): Plugin<ServerContext> {
+  return {
+    onExecute: async ({ args }) => {
+      const { document, operationName, contextValue } = args as unknown as Executed;
+      const operation = getOperationAST(document, operationName);
+      if (operation?.operation !== 'query' || !selects(operation.selectionSet, 'cursor', fragmentsOf(document))) return;
+      contextValue.readFrom = await contextValue.feed.now();
+    },
+  };
+}
+
+function selects(
+  set: SelectionSetNode,
+  field: string,
+  fragments: ReadonlyMap<string, FragmentDefinitionNode>,
+): boolean {
+  return set.selections.some((selection) => {
+    if (selection.kind === 'Field') return selection.name.value === field;
+    const inner = selection.kind === 'InlineFragment' ? selection : fragments.get(selection.name.value);
+    return inner !== undefined && selects(inner.selectionSet, field, fragments);
+  });
 }

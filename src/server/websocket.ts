@@ -1,6 +1,6 @@
 import type { Server } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { ExecutionArgs, GraphQLError } from 'graphql';
+import { type ExecutionArgs, type ExecutionResult, type FormattedExecutionResult, GraphQLError } from 'graphql';
 import {
   CloseCode,
   type ConnectionInitMessage,
@@ -12,15 +12,16 @@ import { WebSocket, WebSocketServer } from 'ws';
 import type { Viewer } from '../auth/context.ts';
 import { RequestError, type RequestErrorCode } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
-import type { Access } from './access.ts';
+import { type Access, pathOf } from './access.ts';
+import type { Connection, Connections, EndReason } from './connections.ts';
 import { toClientError } from './errors.ts';
+import { fillIn, SharedResult } from './live/result.ts';
 import type { ServerContext } from './plugins.ts';
 import type { Yoga } from './yoga.ts';
 
 /**
  * graphql-ws over the pipeline that HTTP uses, so that authentication, limits and masking are the same. What goes wrong
- * with one operation is an error message to that operation; only what concerns the connection closes the socket:
- * 4403 for a refused or expired token, with which a client may come back with a new one.
+ * with one operation is an error message to that operation; only what concerns the connection closes the socket.
  */
 export interface WebSockets {
   readonly open: number;
@@ -32,63 +33,93 @@ export interface WebSocketOptions {
   server: Server;
   yoga: Yoga;
   access: Access;
+  connections: Connections;
   log: Logger;
   mostMessageBytes: number;
   authenticate: (authorization: string | null) => Promise<Viewer>;
   makeContext: (viewer: Viewer) => ServerContext;
   onError: (code: RequestErrorCode) => void;
-  onOperation: (context: ServerContext, outcome: string, seconds: number) => void;
+  onOperation: (context: ServerContext, outcome: Outcome, seconds: number) => void;
 }
 
-const mostOperationsPerSocket = 100;
-const mostSocketsPerPrincipal = 1_000;
-const initTimeoutMs = 10_000;
-const farewellMs = 1_000;
+type Outcome = 'ok' | 'refused' | 'aborted';
 
-type Held = Extra & { authorization?: string; viewer?: Viewer; expiry?: NodeJS.Timeout };
+const mostOperationsPerSocket = 100;
+const initTimeoutMs = 10_000;
+/** How long a socket may take to say goodbye before it is cut. */
+const farewellMs = 1_000;
+/** RFC 6455: the server cannot go on with it now; graphql-ws clients come back after a while. */
+const tryAgainLater = 1013;
+
+/** How each end looks to a client: 4403 lets it come back with another token, 1001 and 1013 with the same. */
+const closings: Readonly<Record<EndReason, { code: number; text: string }>> = {
+  expired: { code: CloseCode.Forbidden, text: 'The token has expired' },
+  revoked: { code: CloseCode.Forbidden, text: 'The token was revoked, or its rights have changed' },
+  stalled: { code: tryAgainLater, text: 'Nothing was read for too long: resume with your last cursor' },
+  leaving: { code: 1001, text: 'Going away' },
+};
+
+interface Operation {
+  context: ServerContext;
+  startedAt: number;
+  failed: boolean;
+}
+
+type Held = Extra & {
+  authorization?: string;
+  connection?: Connection;
+  operations?: Map<string, Operation>;
+};
 
 interface Prepared extends ExecutionArgs {
   contextValue: ServerContext;
   run: { execute: (args: ExecutionArgs) => never; subscribe: (args: ExecutionArgs) => never };
 }
 
+/** A socket on which a shared result's text goes out as it is, however many subscribers it has. */
+class FanOutSocket extends WebSocket {
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads of the parent cannot be repeated by a subclass
+  override send(data: any, ...rest: any[]): void {
+    super.send(typeof data === 'string' ? fillIn(data) : data, ...(rest as []));
+  }
+}
+
 export function serveWebSockets(options: WebSocketOptions): WebSockets {
-  const { yoga, access } = options;
+  const { yoga, access, log } = options;
   const sockets = new WebSocketServer({
     noServer: true,
+    WebSocket: FanOutSocket,
     maxPayload: options.mostMessageBytes,
     handleProtocols: (protocols) =>
       protocols.has(GRAPHQL_TRANSPORT_WS_PROTOCOL) ? GRAPHQL_TRANSPORT_WS_PROTOCOL : false,
   });
-  const perPrincipal = new Map<string, number>();
 
   options.server.on('upgrade', (request, socket, head) => {
-    if (new URL(request.url ?? '/', 'http://localhost').pathname !== '/graphql')
-      return refuse(socket, 404, 'Not Found');
+    // Until the handshake is done nobody else listens, and an error that nobody hears ends the process.
+    socket.on('error', (error) => log.debug({ err: error }, 'a connection broke during its upgrade'));
+    if (pathOf(request) !== '/graphql') return refuse(socket, 404, 'Not Found');
     const refusal = access.refusal(request);
     if (refusal !== null) return refuse(socket, 403, refusal);
     sockets.handleUpgrade(request, socket, head, (webSocket) => sockets.emit('connection', webSocket, request));
   });
 
-  function count(viewer: Viewer, change: 1 | -1): number {
-    const now = (perPrincipal.get(viewer.principalId) ?? 0) + change;
-    if (now === 0) perPrincipal.delete(viewer.principalId);
-    else perPrincipal.set(viewer.principalId, now);
-    return now;
-  }
+  // graphql-ws listens for the first error of a socket only, and one that nobody hears ends the process.
+  sockets.on('connection', (socket) => socket.on('error', (error) => log.debug({ err: error }, 'a WebSocket broke')));
 
-  function closeWhenExpired(held: Held, viewer: Viewer): void {
-    if (viewer.expiresAtMs === null) return;
-    // Timers hold at most 2^31 - 1 ms, some 24 days: longer ones are looked at again.
-    const waitMs = Math.min(viewer.expiresAtMs - Date.now(), 2 ** 31 - 1);
-    held.expiry = setTimeout(
-      () => {
-        if ((viewer.expiresAtMs ?? 0) <= Date.now()) held.socket.close(CloseCode.Forbidden, 'The token has expired');
-        else closeWhenExpired(held, viewer);
-      },
-      Math.max(waitMs, 0),
-    );
-    held.expiry.unref();
+  async function connect(held: Held, params: Readonly<Record<string, unknown>> | undefined): Promise<boolean> {
+    const authorization = readAuthorization(params);
+    const viewer = await options.authenticate(authorization);
+    // Gone while it was authenticated: its close has been and will not come again.
+    if (held.socket.readyState !== WebSocket.OPEN) return false;
+    held.authorization = authorization ?? '';
+    held.operations = new Map();
+    held.connection = options.connections.open(viewer, (reason) => endSocket(held.socket, reason));
+    held.socket.once('close', () => {
+      held.connection?.release();
+      for (const operation of held.operations?.values() ?? []) note(operation, 'aborted');
+    });
+    held.connection.hold();
+    return true;
   }
 
   const protocol = useServer<ConnectionInitMessage['payload'], Partial<Held>>(
@@ -97,40 +128,63 @@ export function serveWebSockets(options: WebSocketOptions): WebSockets {
       onConnect: async ({ connectionParams, extra }) => {
         const held = extra as Held;
         try {
-          const authorization = readAuthorization(connectionParams);
-          const viewer = await options.authenticate(authorization);
-          held.authorization = authorization ?? '';
-          held.viewer = viewer;
-          // Gone while it was authenticated: its close has been and will not come again.
-          if (held.socket.readyState !== WebSocket.OPEN) return false;
-          held.socket.once('close', () => {
-            clearTimeout(held.expiry);
-            count(viewer, -1);
-          });
-          if (count(viewer, 1) > mostSocketsPerPrincipal) return false;
-          closeWhenExpired(held, viewer);
-          return true;
+          return await connect(held, connectionParams);
         } catch (error) {
-          if (error instanceof RequestError) return false;
-          options.log.error({ err: error }, 'a WebSocket could not be authenticated');
+          if (error instanceof RequestError && error.code !== 'LIMIT_EXCEEDED') return false;
+          if (!(error instanceof RequestError)) log.error({ err: error }, 'a WebSocket could not be authenticated');
+          // Nothing is wrong with the token: the client may come back with the same.
+          held.socket.close(
+            tryAgainLater,
+            error instanceof RequestError ? error.message.slice(0, 120) : 'Try again later',
+          );
           return false;
         }
       },
-      onSubscribe: ({ extra, subscriptions }, _id, payload) =>
-        prepare(extra as Held, payload, Object.keys(subscriptions).length),
+      onSubscribe: ({ extra, subscriptions }, id, payload) =>
+        prepare(extra as Held, id, payload, Object.keys(subscriptions).length),
       execute: (args) => (args as Prepared).run.execute(args),
       subscribe: (args) => (args as Prepared).run.subscribe(args),
+      // A shared result goes to the frame as itself: see SharedResult.
+      onNext: (context, id, _payload, _args, result) => {
+        if (result instanceof SharedResult) return result as unknown as FormattedExecutionResult;
+        const operation = (context.extra as Held).operations?.get(id);
+        if (operation !== undefined && (result as ExecutionResult).errors !== undefined) operation.failed = true;
+        return undefined;
+      },
+      onError: (context, id, _payload, errors) => {
+        finish(context.extra as Held, id, 'refused');
+        // What a stream ended with comes wrapped, without its code.
+        return errors.map((error) => (error.cause instanceof GraphQLError ? error.cause : error).toJSON());
+      },
+      onComplete: (context, id) => finish(context.extra as Held, id, 'ok'),
     },
     sockets,
   );
 
+  function finish({ operations }: Held, id: string, outcome: Outcome): void {
+    const operation = operations?.get(id);
+    if (operation === undefined) return;
+    operations?.delete(id);
+    note(operation, operation.failed ? 'refused' : outcome);
+  }
+
+  function note({ context, startedAt }: Operation, outcome: Outcome): void {
+    options.onOperation(context, outcome, (performance.now() - startedAt) / 1_000);
+  }
+
   /** Never throws: graphql-ws answers a throw by closing the socket, and with it everybody else's operations. */
-  async function prepare(held: Held, payload: SubscribePayload, open: number): Promise<Prepared | GraphQLError[]> {
+  async function prepare(
+    held: Held,
+    id: string,
+    payload: SubscribePayload,
+    open: number,
+  ): Promise<Prepared | GraphQLError[]> {
     let context: ServerContext | null = null;
-    const startedAt = performance.now();
     try {
       // Again for each operation: a token that was revoked meanwhile opens nothing new.
       context = options.makeContext(await options.authenticate(held.authorization ?? null));
+      context.connection = held.connection ?? null;
+      held.operations?.set(id, { context, startedAt: performance.now(), failed: false });
       if (open > mostOperationsPerSocket) {
         throw new RequestError(
           'LIMIT_EXCEEDED',
@@ -155,14 +209,11 @@ export function serveWebSockets(options: WebSocketOptions): WebSockets {
         held.socket.close(CloseCode.Forbidden, error.message);
       }
       return [clientError(error, context)];
-    } finally {
-      if (context !== null) options.onOperation(context, 'started', (performance.now() - startedAt) / 1_000);
     }
   }
 
   function clientError(error: unknown, context: ServerContext | null): GraphQLError {
-    const { log, onError } = options;
-    return toClientError(error, { log, onError, requestId: context?.requestId ?? 'websocket' });
+    return toClientError(error, { log, onError: options.onError, requestId: context?.requestId ?? 'websocket' });
   }
 
   return {
@@ -179,6 +230,15 @@ export function serveWebSockets(options: WebSocketOptions): WebSockets {
       clearTimeout(impatient);
     },
   };
+}
+
+/** Says goodbye, and cuts the line when there is no answer: a client that does not read does not answer either. */
+function endSocket(socket: WebSocket, reason: EndReason): void {
+  const { code, text } = closings[reason];
+  socket.close(code, text);
+  const impatient = setTimeout(() => socket.terminate(), farewellMs);
+  impatient.unref();
+  socket.once('close', () => clearTimeout(impatient));
 }
 
 /** `authorization` in the connection's parameters, or below `headers`, where GraphiQL puts it; or a bare `token`. */

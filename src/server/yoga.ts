@@ -1,9 +1,10 @@
-import { GraphQLError, type GraphQLSchema } from 'graphql';
+import { type ExecutionArgs, GraphQLError, type GraphQLSchema } from 'graphql';
 import { createYoga, type Plugin, type YogaServerInstance } from 'graphql-yoga';
 import type { RequestErrorCode } from '../kernel/errors.ts';
 import { toClientError } from './errors.ts';
 import type { Limits } from './limits.ts';
-import { type ServerContext, useLimits } from './plugins.ts';
+import type { Live } from './live/live.ts';
+import { type ServerContext, useLimits, useReadFrom } from './plugins.ts';
 
 export type Yoga = YogaServerInstance<ServerContext, ServerContext>;
 
@@ -11,11 +12,12 @@ export type Yoga = YogaServerInstance<ServerContext, ServerContext>;
 export function createPipeline(options: {
   schema: GraphQLSchema;
   limits: Limits;
+  live: Live;
   onError: (code: RequestErrorCode) => void;
 }): Yoga {
   return createYoga<ServerContext, ServerContext>({
     schema: options.schema,
-    plugins: [useLimits(options.limits), useClientErrors(options.onError)],
+    plugins: [useLimits(options.limits), useReadFrom(), useLive(options.live), useClientErrors(options.onError)],
     logging: false,
     graphiql: false,
     landingPage: false,
@@ -24,6 +26,27 @@ export function createPipeline(options: {
     multipart: false,
     maskedErrors: false,
   });
+}
+
+/** Subscriptions are executed by `live`, which shares them and masks their errors. */
+function useLive(live: Live): Plugin<ServerContext> {
+  return {
+    onSubscribe: ({ setSubscribeFn }) => setSubscribeFn(((args: ExecutionArgs) => live.subscribe(args)) as never),
+  };
+}
+
+/** Server-sent events have no message for a stream that failed: the error goes out as a last result. */
+function withFailure(stream: AsyncIterableIterator<unknown>): AsyncIterableIterator<unknown> {
+  const iterator: AsyncIterableIterator<unknown> = {
+    next: () =>
+      stream.next().catch((error: unknown) => {
+        if (!(error instanceof GraphQLError)) throw error;
+        return { value: { errors: [error] }, done: false };
+      }),
+    return: () => stream.return?.() ?? Promise.resolve({ value: undefined, done: true }),
+    [Symbol.asyncIterator]: () => iterator,
+  };
+  return iterator;
 }
 
 interface WithErrors {
@@ -35,19 +58,11 @@ interface WithErrors {
  * logged without its request's id helps nobody.
  */
 function useClientErrors(onError: (code: RequestErrorCode) => void): Plugin<ServerContext> {
-  const done = new WeakSet<GraphQLError>();
-
-  function convert(error: unknown, context: ServerContext): GraphQLError {
-    if (error instanceof GraphQLError && done.has(error)) return error;
-    const converted = toClientError(error, { log: context.log, requestId: context.requestId, onError });
-    done.add(converted);
-    return converted;
-  }
-
   function converted<Result extends object>(result: Result, context: ServerContext): Result {
     const { errors } = result as WithErrors;
     if (errors === undefined) return result;
-    return { ...result, errors: errors.map((error) => convert(error, context)) };
+    const { log, requestId } = context;
+    return { ...result, errors: errors.map((error) => toClientError(error, { log, requestId, onError })) };
   }
 
   return {
@@ -58,23 +73,11 @@ function useClientErrors(onError: (code: RequestErrorCode) => void): Plugin<Serv
         return undefined;
       },
     }),
-    onSubscribe: ({ args }) => {
-      const context = args.contextValue as unknown as ServerContext;
-      return {
-        onSubscribeResult: ({ result, setResult }) => {
-          if (!(Symbol.asyncIterator in result)) {
-            setResult(converted(result, context) as never);
-            return undefined;
-          }
-          return { onNext: ({ result: event, setResult: setEvent }) => setEvent(converted(event, context) as never) };
-        },
-        onSubscribeError: ({ error, setError }) => setError(convert(error, context)),
-      };
-    },
     // What fails before execution: a document that does not parse or does not fit the schema.
     onResultProcess: ({ result, setResult, serverContext }) => {
-      if (Array.isArray(result) || Symbol.asyncIterator in result) return;
-      setResult(converted(result as object, serverContext as unknown as ServerContext) as never);
+      if (Array.isArray(result)) return;
+      if (Symbol.asyncIterator in result) setResult(withFailure(result as AsyncIterableIterator<unknown>) as never);
+      else setResult(converted(result as object, serverContext as unknown as ServerContext) as never);
     },
   };
 }

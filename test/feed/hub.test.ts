@@ -1,60 +1,106 @@
 import { describe, expect, test } from 'vitest';
-import { createHub, type FeedEvent, mostQueuedEvents } from '../../src/feed/hub.ts';
+import type { FeedEvent, Op, Topic } from '../../src/feed/event.ts';
+import { createHub } from '../../src/feed/hub.ts';
+import { RequestError } from '../../src/kernel/errors.ts';
 
-const event = (id: string, op: FeedEvent['op'] = 'update'): FeedEvent => ({ op, id });
+const event = (topic: Topic, id: string, op: Op = 'update', more: Partial<FeedEvent> = {}): FeedEvent => ({
+  topic,
+  op,
+  entity_id: id,
+  project_id: null,
+  principal_id: null,
+  agent_id: null,
+  changed: [],
+  data: {},
+  depth: 0,
+  at: '2026-01-01T00:00:00Z',
+  place: { prev: '1:1:', within: null },
+  page: 1,
+  ...more,
+});
+const ids = (events: FeedEvent[] | null) => events?.map((given) => given.entity_id);
 
-describe('the hub', () => {
-  test('hands each event to everybody on its topic, in order, and to nobody else', async () => {
+describe('hub', () => {
+  test('hands each topic to those who follow it, in the order of the log', async () => {
     const hub = createHub();
-    const [one, two, other] = [hub.subscribe('a'), hub.subscribe('a'), hub.subscribe('b')];
-    for (const id of ['1', '2', '3']) hub.publish('a', event(id));
-    for (const subscription of [one, two]) {
-      for (const id of ['1', '2', '3']) expect((await subscription.next()).value).toEqual(event(id));
-    }
-    hub.publish('b', event('x'));
-    expect((await other.next()).value).toEqual(event('x'));
+    const both = hub.follow({ topics: ['worktrees', 'claims'], coalesce: false });
+    const one = hub.follow({ topics: ['claims'], coalesce: false });
+    hub.publish([event('worktrees', 'a'), event('claims', 'b'), event('worktrees', 'c'), event('hosts', 'd')]);
+    expect(ids(await both.take())).toEqual(['a', 'b', 'c']);
+    expect(ids(await one.take())).toEqual(['b']);
   });
 
-  test('waiting events of one row become one, and what came is not forgotten', async () => {
+  test('where each event counts, none is merged', async () => {
     const hub = createHub();
-    const subscription = hub.subscribe('a');
-    hub.publish('a', event('1', 'insert'));
-    hub.publish('a', event('2'));
-    hub.publish('a', event('1', 'update'));
-    expect((await subscription.next()).value).toEqual(event('1', 'insert'));
-    expect((await subscription.next()).value).toEqual(event('2'));
+    const following = hub.follow({ topics: ['activities'], coalesce: false });
+    hub.publish([event('activities', 'a', 'insert'), event('activities', 'a', 'insert')]);
+    expect(await following.take()).toHaveLength(2);
   });
 
-  test('a subscriber that does not read loses its own stream with RESYNC_REQUIRED, and memory stays bounded', async () => {
+  test('states of one row coalesce to the newest, and move to the end so that cursors only go forward', async () => {
     const hub = createHub();
-    const [slow, quick] = [hub.subscribe('a'), hub.subscribe('a')];
-    for (let n = 0; n <= mostQueuedEvents; n += 1) {
-      const next = quick.next();
-      hub.publish('a', event(String(n)));
-      expect((await next).value).toEqual(event(String(n)));
-    }
-    await expect(slow.next()).rejects.toMatchObject({ code: 'RESYNC_REQUIRED' });
-    expect((await slow.next()).done).toBe(true);
-    expect(hub.subscribers).toBe(1);
+    const following = hub.follow({ topics: ['worktrees'], coalesce: true });
+    hub.publish([
+      event('worktrees', 'a', 'insert', { data: { after: 1 } }),
+      event('worktrees', 'b', 'update', { changed: ['name'], data: { before: 1, after: 2 } }),
+      event('worktrees', 'a', 'update', { changed: ['path'], data: { before: 1, after: 2 } }),
+    ]);
+    hub.publish([event('worktrees', 'b', 'update', { changed: ['name', 'path'], data: { before: 2, after: 3 } })]);
+    const events = await following.take();
+    expect(ids(events)).toEqual(['a', 'b']);
+    expect(events?.[0]).toMatchObject({ op: 'insert', changed: [] });
+    expect(events?.[1]).toMatchObject({ op: 'update', changed: ['name', 'path'], data: { before: 1, after: 3 } });
   });
 
-  test('a subscriber that goes leaves nothing behind, also while it waits', async () => {
+  test('one that does not keep up loses its stream with RESYNC_REQUIRED, and the others go on', async () => {
     const hub = createHub();
-    const subscription = hub.subscribe('a');
-    const waiting = subscription.next();
-    await subscription.return();
-    expect((await waiting).done).toBe(true);
-    expect(hub.subscribers).toBe(0);
+    const slow = hub.follow({ topics: ['activities'], coalesce: false, capacity: 3 });
+    const quick = hub.follow({ topics: ['activities'], coalesce: false, capacity: 100 });
+    hub.publish(['a', 'b', 'c', 'd'].map((id) => event('activities', id, 'insert')));
+    await expect(slow.take()).rejects.toMatchObject({ code: 'RESYNC_REQUIRED' });
+    expect(ids(await quick.take())).toEqual(['a', 'b', 'c', 'd']);
+    expect(hub).toMatchObject({ overflows: 1, followers: 1 });
   });
 
-  test('an interruption ends all streams with RESYNC_REQUIRED after what was queued', async () => {
+  test('any number of changes of a few rows fits', async () => {
     const hub = createHub();
-    const [queued, waiting] = [hub.subscribe('a'), hub.subscribe('b')];
-    hub.publish('a', event('1'));
-    const next = waiting.next();
-    hub.interrupt('gone');
-    await expect(next).rejects.toMatchObject({ code: 'RESYNC_REQUIRED' });
-    expect((await queued.next()).value).toEqual(event('1'));
-    await expect(queued.next()).rejects.toMatchObject({ code: 'RESYNC_REQUIRED' });
+    const following = hub.follow({ topics: ['worktrees'], coalesce: true, capacity: 3 });
+    for (let n = 0; n < 1_000; n += 1) hub.publish([event('worktrees', String(n % 3))]);
+    expect(await following.take()).toHaveLength(3);
+  });
+
+  test('closing ends a wait, and leaves nothing behind', async () => {
+    const hub = createHub();
+    const following = hub.follow({ topics: ['worktrees'], coalesce: true });
+    const waiting = following.take();
+    following.close();
+    expect(await waiting).toBeNull();
+    expect(hub.followers).toBe(0);
+    hub.publish([event('worktrees', 'a')]);
+    expect(hub.depth).toBe(0);
+  });
+
+  test('an interruption reaches everybody', async () => {
+    const hub = createHub();
+    const following = hub.follow({ topics: ['worktrees'], coalesce: true });
+    const waiting = following.take();
+    hub.interrupt(new RequestError('CURSOR_EXPIRED', 'gone'));
+    await expect(waiting).rejects.toMatchObject({ code: 'CURSOR_EXPIRED' });
+  });
+
+  test('whoever reads a long log waits for those who follow, but not for ever', async () => {
+    const hub = createHub();
+    const following = hub.follow({ topics: ['worktrees'], coalesce: false, capacity: 4 });
+    hub.publish(['a', 'b', 'c'].map((id) => event('worktrees', id)));
+    let settled = false;
+    const settling = hub.settled(60_000).then(() => {
+      settled = true;
+    });
+    await Promise.resolve();
+    expect(settled).toBe(false);
+    await following.take();
+    await settling;
+    hub.publish(['a', 'b', 'c'].map((id) => event('worktrees', id)));
+    await hub.settled(1);
   });
 });

@@ -51,6 +51,7 @@ export const Principal = builder.objectRef<PrincipalRow>('Principal');
 
 builder.node(Principal, {
   description: 'Somebody who can ask: a user, an agent or a service.',
+  extensions: { personal: true },
   id: { resolve: (principal) => principal.id },
   loadWithoutCache: (id, context) => principalLoader(context).load(id),
   isTypeOf: (value) => typeof value === 'object' && value !== null && 'handle' in value,

@@ -39,7 +39,7 @@ const ActivityType = builder.enumType('ActivityType', {
   } as const,
 });
 
-const ActivityFilterInput = builder.inputRef<ActivityFilter>('ActivityFilter').implement({
+export const ActivityFilterInput = builder.inputRef<ActivityFilter>('ActivityFilter').implement({
   description: 'Which activities; all that is given must hold.',
   fields: (t) => ({
     agentId: t.string({ description: 'Of this agent.' }),
@@ -61,7 +61,7 @@ function activityLoader(context: RequestContext) {
   );
 }
 
-const Activity = builder.objectRef<ActivityRow>('Activity');
+export const Activity = builder.objectRef<ActivityRow>('Activity');
 
 builder.node(Activity, {
   description: 'Something that an agent did in a worktree. Kept for the retention period, never changed.',

@@ -104,10 +104,15 @@ function activityConditions(filter: ActivityFilter): RawBuilder<unknown> {
   return sql.join(conditions, sql` and `);
 }
 
-export function listActivitiesById(db: Kysely<DB>, ids: readonly string[]): Promise<ActivityRow[]> {
+export function listActivitiesById(
+  db: Kysely<DB>,
+  ids: readonly string[],
+  filter: ActivityFilter = {},
+): Promise<ActivityRow[]> {
   return jsonRows(
     db,
-    sql`select ${columns('a', activityColumns)} from registry.agent_activities a where a.id = any(${ids}::uuid[])`,
+    sql`select ${columns('a', activityColumns)} from registry.agent_activities a
+      where a.id = any(${ids}::uuid[]) and ${activityConditions(filter)}`,
   );
 }
 

@@ -8,7 +8,7 @@ import type { ClaimRow } from './model.ts';
 import { type ClaimRequest, claimWorktree, releaseWorktree, renewClaim } from './service.ts';
 import { listClaims } from './store.ts';
 
-const Claim = builder.objectRef<ClaimRow>('Claim').implement({
+export const Claim = builder.objectRef<ClaimRow>('Claim').implement({
   description: 'A lease on a worktree: one agent works in it until the claim lapses, is released or taken over.',
   fields: (t) => ({
     agentId: t.exposeString('agent_id', { description: 'Who holds it.' }),

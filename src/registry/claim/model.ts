@@ -8,3 +8,6 @@ export interface ClaimRow {
   renewed_at: string;
   expires_at: string;
 }
+
+/** Why a claim changed: what its events in the feed say. */
+export type ClaimReason = 'acquired' | 'renewed' | 'taken_over' | 'released' | 'lapsed' | 'deleted';

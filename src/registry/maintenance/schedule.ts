@@ -14,7 +14,17 @@ interface Task {
 
 const day = 24;
 
-const tasks: readonly Task[] = [
+const tasksFor = (feedRetentionDays: number): readonly Task[] => [
+  {
+    name: 'feed_partitions',
+    everyHours: day,
+    statements: async () => ['select feed.ensure_partitions()'],
+  },
+  {
+    name: 'feed_retention',
+    everyHours: day,
+    statements: async () => [`select feed.drop_old(${feedRetentionDays})`],
+  },
   {
     name: 'activity_partitions',
     everyHours: day,
@@ -50,7 +60,13 @@ export interface Maintenance {
   stop(): Promise<void>;
 }
 
-export function startMaintenance(options: { ownerPool: Pool; log: Logger }): Maintenance {
+export interface MaintenanceOptions {
+  ownerPool: Pool;
+  log: Logger;
+  feedRetentionDays: number;
+}
+
+export function startMaintenance(options: MaintenanceOptions): Maintenance {
   let running = runDueTasks(options);
   const timer = setInterval(() => {
     running = running.then(() => runDueTasks(options));
@@ -65,7 +81,7 @@ export function startMaintenance(options: { ownerPool: Pool; log: Logger }): Mai
 }
 
 /** Runs what is due, unless another gateway is at it. Never throws: what fails is logged and tried again in an hour. */
-export async function runDueTasks({ ownerPool, log }: { ownerPool: Pool; log: Logger }): Promise<void> {
+export async function runDueTasks({ ownerPool, log, feedRetentionDays }: MaintenanceOptions): Promise<void> {
   try {
     const client = await ownerPool.connect();
     try {
@@ -75,7 +91,7 @@ export async function runDueTasks({ ownerPool, log }: { ownerPool: Pool; log: Lo
         [lockKey],
       );
       if (rows[0]?.mine !== true) return;
-      for (const task of tasks) await runIfDue(client, task, log);
+      for (const task of tasksFor(feedRetentionDays)) await runIfDue(client, task, log);
       await client.query('select pg_advisory_unlock(hashtextextended($1, 0))', [lockKey]);
     } finally {
       // Not back into the pool: closing the connection is what surely lets the lock go.
@@ -93,7 +109,7 @@ async function runIfDue(client: PoolClient, task: Task, log: Logger): Promise<vo
     `insert into registry.metadata as m (key, value) values ($1, case when $3 then '-infinity' else now()::text end)
      on conflict (key) do update set value = m.value
      returning m.value::timestamptz <= now() - make_interval(hours => $2) as due`,
-    [key, task.everyHours, task.name === 'activity_partitions'],
+    [key, task.everyHours, task.name.endsWith('_partitions')],
   );
   if (rows[0]?.due !== true) return;
   const startedAt = performance.now();

@@ -143,6 +143,7 @@ builder.node(Project, {
     members: t.field({
       type: [ProjectMember],
       description: 'Who has a role in it, in the order they came.',
+      extensions: { personal: true },
       resolve: (p, _args, context) =>
         loader<MemberRow[]>(
           context,

@@ -105,3 +105,19 @@ export const projectFieldColumns = {
     deletedAt: ['deleted_at'],
   },
 } as const satisfies FieldColumns<keyof ProjectRow>;
+
+const fieldOfColumn: ReadonlyMap<string, string> = new Map([
+  ['owner_id', 'owner'],
+  ['parents', 'parents'],
+  ['links', 'links'],
+  ['members', 'members'],
+  ['checkouts', 'workingPath'],
+  ...Object.entries(projectFieldColumns.byField).flatMap(([field, columns]) =>
+    columns.map((column): [string, string] => [column, field]),
+  ),
+]);
+
+/** The fields of `Project` that show these columns; a column that shows nowhere is left out. */
+export function changedProjectFields(columns: readonly string[]): string[] {
+  return [...new Set(columns.flatMap((column) => fieldOfColumn.get(column) ?? []))];
+}

@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
 import type { RequestContext } from '../../auth/context.ts';
+import { RequestError } from '../../kernel/errors.ts';
 import type { Json } from '../../kernel/json.ts';
 import { callRegistry, callRegistryOnce } from '../call.ts';
 import { type ProjectReference, type ProjectRow, projectColumns, requireKey, toProjectKey } from './model.ts';
@@ -26,10 +27,16 @@ function resolved(reference: ProjectReference) {
   return sql`registry.resolve_project(${JSON.stringify(toProjectKey(reference))}::jsonb)`;
 }
 
-/** @returns the id of the project that a reference names; null when there is none */
-export async function findProjectId(context: RequestContext, reference: ProjectReference): Promise<string | null> {
+/**
+ * The key of a project that is to be watched. One that an id names need not exist any more.
+ * @throws RequestError BAD_USER_INPUT when no project has that slug or remote
+ */
+export async function requireProjectId(context: RequestContext, reference: ProjectReference): Promise<string> {
+  if (reference.id != null) return requireKey('Project', 'project', reference.id);
   const project = await findProject(context.db, reference);
-  return project?.id ?? null;
+  if (project !== null) return project.id;
+  const name = reference.slug != null ? `the slug ${JSON.stringify(reference.slug)}` : 'that remote';
+  throw new RequestError('BAD_USER_INPUT', `No project has ${name}: register it, then watch it.`);
 }
 
 /** @returns the project's id, and whether it is new */

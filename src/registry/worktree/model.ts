@@ -160,3 +160,26 @@ export const gitStateFieldColumns = {
     lastSyncAt: ['last_sync_at'],
   },
 } as const satisfies FieldColumns<StoredColumn>;
+
+const fieldOfColumn: ReadonlyMap<string, string> = new Map([
+  ['project_id', 'project'],
+  ['host_id', 'host'],
+  ['type_id', 'type'],
+  ['changed_files', 'changedFiles'],
+  ...Object.entries(worktreeFieldColumns.byField).flatMap(([field, columns]) =>
+    columns.map((column): [string, string] => [column, field]),
+  ),
+  ...Object.entries(gitStateFieldColumns.byField).flatMap(([field, columns]) =>
+    columns.map((column): [string, string] => [column, `gitState.${field}`]),
+  ),
+]);
+
+/** The fields of `Worktree` that show these columns; a column that shows nowhere is left out. */
+export function changedWorktreeFields(columns: readonly string[]): string[] {
+  return columns.flatMap((column) => fieldOfColumn.get(column) ?? []);
+}
+
+/** @throws Refusal NOT_FOUND when an id is none that this API gave out */
+export function requireKeyOfWorktree(id: string): string {
+  return requireKey('Worktree', 'worktree', id);
+}

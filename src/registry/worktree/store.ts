@@ -100,6 +100,41 @@ export function listWorktreesOf(
   );
 }
 
+/** Which of these worktrees there are, each with whether it fits a filter. */
+export function listMatching(
+  db: Kysely<DB>,
+  ids: readonly string[],
+  filter: WorktreeFilter,
+): Promise<(WorktreeRow & { matches: boolean })[]> {
+  return jsonRows(
+    db,
+    sql`select ${selectList(everything)}, (${worktreeConditions(filter)}) as matches
+      from registry.worktrees w where w.id = any(${ids}::uuid[])`,
+  );
+}
+
+/** The keys of all worktrees that fit a filter. */
+export async function listMatchingIds(db: Kysely<DB>, filter: WorktreeFilter): Promise<string[]> {
+  const { rows } = await sql<{ id: string }>`
+    select w.id from registry.worktrees w where ${worktreeConditions(filter)}`.execute(db);
+  return rows.map((row) => row.id);
+}
+
+/**
+ * In how many milliseconds the next worktree that fits a filter but for its staleness grows stale.
+ * @returns null when none will
+ */
+export async function nextStaleInMs(db: Kysely<DB>, filter: WorktreeFilter): Promise<number | null> {
+  const window = sql`make_interval(mins => ${filter.staleForMinutes}::int)`;
+  const { rows } = await sql<{ ms: number | null }>`
+    select (extract(epoch from min(w.last_sync_at) + ${window} - now()) * 1000)::float8 as ms
+    from registry.worktrees w
+    where ${worktreeConditions({ ...filter, staleForMinutes: null })} and w.last_sync_at >= now() - ${window}`.execute(
+    db,
+  );
+  return rows[0]?.ms ?? null;
+}
+
 function worktreeConditions(filter: WorktreeFilter): RawBuilder<unknown> {
   const conditions: RawBuilder<unknown>[] = [sql`true`];
   const add = (value: unknown, condition: () => RawBuilder<unknown>) => {

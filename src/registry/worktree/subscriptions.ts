@@ -1,30 +1,28 @@
 import type { RequestContext } from '../../auth/context.ts';
-import type { FeedEvent } from '../../feed/hub.ts';
+import type { FeedEvent } from '../../feed/event.ts';
 import { builder } from '../../graphql/builder.ts';
-import { forgetLoaded } from '../../graphql/loaders.ts';
+import { Change, changeOf } from '../../graphql/change.ts';
+import {
+  addSubscription,
+  cursorDescription,
+  type Follower,
+  type LiveUpdate,
+  type WithCursor,
+} from '../../graphql/live.ts';
+import { byKey } from '../../graphql/loaders.ts';
+import { RequestError } from '../../kernel/errors.ts';
 import { encodeId } from '../../kernel/ids.ts';
 import { ProjectRefInput } from '../project/graphql.ts';
-import type { ProjectReference } from '../project/model.ts';
-import { findProjectId } from '../project/service.ts';
+import { requireProjectId } from '../project/service.ts';
 import { Worktree } from './graphql.ts';
-import type { WorktreeReference, WorktreeRow } from './model.ts';
-import { WorktreeRefInput } from './queries.ts';
+import { followInFlight, type InFlightShape } from './in-flight.ts';
+import { changedWorktreeFields, requireKeyOfWorktree, type WorktreeReference, type WorktreeRow } from './model.ts';
+import { WorktreeFilterInput, WorktreeRefInput } from './queries.ts';
 import { findWorktree, listWorktreesById } from './store.ts';
 
-const changes = { insert: 'created', update: 'updated', delete: 'deleted' } as const;
-type Change = (typeof changes)[keyof typeof changes];
-
-const ChangeEnum = builder.enumType('Change', {
-  description: 'What happened to a thing.',
-  values: {
-    CREATED: { value: 'created', description: 'It came.' },
-    UPDATED: { value: 'updated', description: 'It changed.' },
-    DELETED: { value: 'deleted', description: 'It went.' },
-  } as const,
-});
-
-interface WorktreeUpdateShape {
-  change: Change;
+interface WorktreeUpdateShape extends WithCursor {
+  change: 'created' | 'updated' | 'deleted';
+  changedFields: readonly string[];
   id: string;
   worktree: WorktreeRow | null;
 }
@@ -32,7 +30,12 @@ interface WorktreeUpdateShape {
 const WorktreeUpdate = builder.objectRef<WorktreeUpdateShape>('WorktreeUpdate').implement({
   description: 'A worktree that changed.',
   fields: (t) => ({
-    change: t.field({ type: ChangeEnum, description: 'What happened.', resolve: (update) => update.change }),
+    cursor: t.field({ type: 'Cursor', description: cursorDescription, resolve: (update) => update.cursor ?? '' }),
+    change: t.field({ type: Change, description: 'What happened.', resolve: (update) => update.change }),
+    changedFields: t.stringList({
+      description: 'Which fields of `Worktree` an update changed, those of `gitState` as `gitState.…`.',
+      resolve: (update) => [...update.changedFields],
+    }),
     worktreeId: t.id({ description: 'Which worktree.', resolve: (update) => encodeId('Worktree', update.id) }),
     worktree: t.field({
       type: Worktree,
@@ -49,80 +52,107 @@ interface Wanted {
   agentId: string | null;
 }
 
-builder.subscriptionField('worktreeChanged', (t) =>
-  t.field({
-    type: WorktreeUpdate,
-    description:
-      'Worktrees as they change, live. Without arguments all of them; a change that is missed while disconnected is not sent again, so query first after a reconnect. Scope registry:read.',
-    args: {
-      worktree: t.arg({ type: WorktreeRefInput, description: 'Only this worktree.' }),
-      project: t.arg({ type: ProjectRefInput, description: 'Only worktrees of this project.' }),
-      agentId: t.arg.string({ description: 'Only while this agent works in it.' }),
-    },
-    subscribe: async (_root, args, context) => {
-      // Subscribed before the references are looked up: a change in between is not lost.
-      const events = context.feed.subscribe('worktrees');
-      const wanted = await readWanted(args, context).catch(async (error) => {
-        await events.return();
-        throw error;
-      });
-      return updates(events, wanted, context);
-    },
-    resolve: (update) => update,
+addSubscription({
+  name: 'worktreeChanged',
+  description:
+    'Worktrees as they change, claims on them included; all of them without arguments. Changes of one worktree that a client has not been sent yet become one. Scope registry:read.',
+  type: WorktreeUpdate,
+  args: (arg) => ({
+    worktree: arg({ type: WorktreeRefInput, description: 'Only this worktree.' }),
+    project: arg({ type: ProjectRefInput, description: 'Only worktrees of this project.' }),
+    agentId: arg.string({ description: 'Only where this agent works, or did until the change.' }),
   }),
-);
-
-async function readWanted(
-  args: {
-    worktree?: WorktreeReference | null | undefined;
-    project?: ProjectReference | null | undefined;
-    agentId?: string | null | undefined;
+  live: async ({ worktree, project, agentId }, context) => {
+    const [worktreeId, projectId] = await Promise.all([
+      worktree == null ? null : requireWorktreeId(context, worktree),
+      project == null ? null : requireProjectId(context, project),
+    ]);
+    const wanted = { worktreeId, projectId, agentId: agentId ?? null };
+    return { topics: ['worktrees', 'claims'], coalesce: true, open: async () => followChanges(wanted) };
   },
-  context: RequestContext,
-): Promise<Wanted> {
-  const [worktree, projectId] = await Promise.all([
-    args.worktree == null ? null : findWorktree(context.db, args.worktree),
-    args.project == null ? null : findProjectId(context, args.project),
-  ]);
-  const unknown = '00000000-0000-0000-0000-000000000000';
+});
+
+/** @throws RequestError BAD_USER_INPUT for a path or a name that no worktree has; one that an id names may be gone */
+async function requireWorktreeId(context: RequestContext, reference: WorktreeReference): Promise<string> {
+  if (reference.id != null) return requireKeyOfWorktree(reference.id);
+  const worktree = await findWorktree(context.db, reference);
+  if (worktree !== null) return worktree.id;
+  throw new RequestError('BAD_USER_INPUT', 'No worktree has that path or name: register it, then watch it.');
+}
+
+function followChanges(wanted: Wanted): Follower<WorktreeUpdateShape> {
   return {
-    worktreeId: args.worktree == null ? null : (worktree?.id ?? unknown),
-    projectId: args.project == null ? null : (projectId ?? unknown),
-    agentId: args.agentId ?? null,
+    async follow(events, context) {
+      const relevant = events.filter((event) => concerns(event, wanted));
+      const present = [...new Set(relevant.filter((event) => !isDeletion(event)).map((event) => event.entity_id))];
+      const rows = present.length === 0 ? [] : await listWorktreesById(context.db, present);
+      const byId = byKey(rows, (row) => row.id);
+      return relevant.flatMap((event): LiveUpdate<WorktreeUpdateShape>[] => {
+        const id = event.entity_id;
+        const worktree = byId.get(id) ?? null;
+        // Deleted since: the event that says so is on its way.
+        if (worktree === null && !isDeletion(event)) return [];
+        const change = event.topic === 'worktrees' ? changeOf(event.op) : 'updated';
+        const changedFields = event.topic === 'claims' ? ['claim'] : changedWorktreeFields(event.changed);
+        return [{ event, key: id, shape: { change, changedFields, id, worktree } }];
+      });
+    },
   };
 }
 
-async function* updates(
-  events: AsyncIterable<FeedEvent>,
-  wanted: Wanted,
-  context: RequestContext,
-): AsyncGenerator<WorktreeUpdateShape> {
-  for await (const event of events) {
-    if (wanted.worktreeId !== null && wanted.worktreeId !== event.id) continue;
-    const worktree = event.op === 'delete' ? null : await currentRow(event, context);
-    if (!matches(worktree, wanted)) continue;
-    forgetLoaded(context);
-    yield { change: changes[event.op], id: event.id, worktree };
-  }
+function isDeletion(event: FeedEvent): boolean {
+  return event.topic === 'worktrees' && event.op === 'delete';
 }
 
-/** Of what is gone, only the id is known: it goes to those who watch that worktree, or everything. */
-function matches(worktree: WorktreeRow | null, wanted: Wanted): boolean {
-  if (worktree === null) return wanted.worktreeId !== null || (wanted.projectId === null && wanted.agentId === null);
-  return (
-    (wanted.projectId === null || wanted.projectId === worktree.project_id) &&
-    (wanted.agentId === null || wanted.agentId === worktree.agent_id)
-  );
+function concerns(event: FeedEvent, { worktreeId, projectId, agentId }: Wanted): boolean {
+  if (worktreeId !== null && event.entity_id !== worktreeId) return false;
+  if (projectId !== null && event.project_id !== projectId) return false;
+  if (agentId === null) return true;
+  const facts = event.data as { before?: { agent_id?: unknown }; after?: { agent_id?: unknown } };
+  return [event.agent_id, facts.before?.agent_id, facts.after?.agent_id].includes(agentId);
 }
 
-const rowsOfEvents = new WeakMap<FeedEvent, Promise<WorktreeRow | null>>();
+// ---- work in flight ---------------------------------------------------------------------------------------------------
 
-/** One query per event, however many watch: the hub hands the same event to all. */
-function currentRow(event: FeedEvent, context: RequestContext): Promise<WorktreeRow | null> {
-  let row = rowsOfEvents.get(event);
-  if (row === undefined) {
-    row = listWorktreesById(context.db, [event.id]).then(([worktree]) => worktree ?? null);
-    rowsOfEvents.set(event, row);
-  }
-  return row;
-}
+const Presence = builder.enumType('Presence', {
+  description: 'What became of a worktree in a set.',
+  values: {
+    ENTERED: { value: 'entered', description: 'It belongs to the set now.' },
+    UPDATED: { value: 'updated', description: 'It belonged to the set, still does, and changed.' },
+    LEFT: { value: 'left', description: 'It does not belong to the set any more; ignore it if you never saw it.' },
+  } as const,
+});
+
+const InFlightUpdate = builder.objectRef<InFlightShape>('InFlightUpdate').implement({
+  description: 'A worktree that came into a set of work in flight, changed in it or went.',
+  fields: (t) => ({
+    cursor: t.field({ type: 'Cursor', description: cursorDescription, resolve: (update) => update.cursor ?? '' }),
+    presence: t.field({ type: Presence, description: 'What became of it.', resolve: (update) => update.presence }),
+    worktreeId: t.id({ description: 'Which worktree.', resolve: (update) => encodeId('Worktree', update.id) }),
+    worktree: t.field({
+      type: Worktree,
+      nullable: true,
+      description: 'The worktree as it stands when this is sent; null once it is deleted.',
+      resolve: (update) => update.worktree,
+    }),
+  }),
+});
+
+addSubscription({
+  name: 'inFlightWork',
+  description:
+    'Work in flight as it comes into the filtered set, changes and leaves it, also by the clock alone (`staleForMinutes`). Begin with the query of the same name and its `cursor`. After a reconnect with `after`, what changed and belongs is ENTERED and what changed and does not is LEFT. Scope registry:read.',
+  type: InFlightUpdate,
+  args: (arg) => ({
+    filter: arg({ type: WorktreeFilterInput, description: 'Which of it; all when left out.' }),
+  }),
+  live: async ({ filter }, context) => {
+    const projectId = filter?.project == null ? null : await requireProjectId(context, filter.project);
+    const wanted = { ...filter, project: projectId === null ? null : { id: projectId }, inFlight: true };
+    return {
+      topics: ['worktrees', 'claims'],
+      coalesce: true,
+      open: (shared) => followInFlight(wanted, projectId, shared),
+    };
+  },
+});

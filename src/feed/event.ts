@@ -1,0 +1,49 @@
+import type { Place } from './cursor.ts';
+
+/** What the log holds; a collection of the registry each, named as triggers name them. Who may see which: SPEC.md. */
+export const publicTopics = ['projects', 'worktrees', 'claims', 'activities', 'hosts', 'worktree_types'] as const;
+export type PublicTopic = (typeof publicTopics)[number];
+
+export function isPublicTopic(topic: string): topic is PublicTopic {
+  return (publicTopics as readonly string[]).includes(topic);
+}
+
+/** For the gateways alone: rights that were taken away. */
+export type Topic = PublicTopic | 'tokens' | 'principals';
+
+export type Op = 'insert' | 'update' | 'delete';
+
+/** One row of the log: that something changed, and the few facts that filters need. */
+export interface FeedEvent {
+  topic: Topic;
+  op: Op;
+  /** The key of the row: a UUID, or a number for worktree types; of a claim, its worktree's. */
+  entity_id: string;
+  project_id: string | null;
+  principal_id: string | null;
+  agent_id: string | null;
+  /** Columns that an update changed. */
+  changed: readonly string[];
+  data: Readonly<Record<string, unknown>>;
+  depth: number;
+  /** When it was written, RFC 3339 in UTC; its commit came later. */
+  at: string;
+  /** How far whoever has this event has read. */
+  place: Place;
+  /** Which of the reader's pages brought it; counts up within one process, 0 in replays. */
+  page: number;
+}
+
+/**
+ * Two events of one row that nobody was told of yet, as one: what it was before the first and what it is after the second.
+ * @param earlier comes before `later` in the log
+ */
+export function merge(earlier: FeedEvent, later: FeedEvent): FeedEvent {
+  if (later.op !== 'update') return later;
+  return {
+    ...later,
+    op: earlier.op === 'insert' ? 'insert' : 'update',
+    changed: earlier.op === 'insert' ? [] : [...new Set([...earlier.changed, ...later.changed])],
+    data: 'before' in earlier.data ? { ...later.data, before: earlier.data.before } : later.data,
+  };
+}

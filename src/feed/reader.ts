@@ -1,0 +1,192 @@
+import { RequestError } from '../kernel/errors.ts';
+import type { Logger } from '../kernel/logger.ts';
+import { expired, type Place } from './cursor.ts';
+import type { FeedEvent } from './event.ts';
+import { currentPlace, type Executor, isRetained, readPage } from './log.ts';
+
+/**
+ * The one reader of a gateway: turns hints into pages of the log, each event once, whatever order the writers commit in.
+ *
+ * Hints are many and a read is dear next to one event, so reads rest between each other: shortly while somebody watches,
+ * longer while nobody does. A read without any hint once a second is the backstop for hints that were lost, and notices
+ * a connection that hangs.
+ */
+export interface Reader {
+  /** There may be something to read. */
+  hint(): void;
+  /** How far it has published. */
+  mark(): Mark;
+  /** As `mark`, after a read that began after the call: what was committed before it has been published. */
+  fresh(): Promise<Mark>;
+  /** A connection that listens already: reads on from where the last one ended. */
+  connect(db: Executor): Promise<void>;
+  disconnect(): void;
+  /** The next connection leads to another history: it is followed from its present on. */
+  forget(): void;
+  close(): void;
+  /** Pages published since the start. */
+  readonly events: number;
+  /** When the newest event that was published had been written, in milliseconds since the epoch; null: none yet. */
+  readonly lastEventAtMs: number | null;
+}
+
+export interface Mark {
+  place: Place;
+  /** Number of the last page published. */
+  page: number;
+}
+
+export interface ReaderOptions {
+  log: Logger;
+  publish: (events: readonly FeedEvent[]) => void;
+  /** Lets those who follow keep up while there is much to read. */
+  settled: () => Promise<void>;
+  isWatched: () => boolean;
+  /** The log cannot be followed from where it was. */
+  interrupt: (error: RequestError) => void;
+  /** The connection failed. */
+  onFailure: () => void;
+}
+
+const restMs = 10;
+const unwatchedRestMs = 1_000;
+const backstopMs = 1_000;
+const pageSize = 500;
+const freshPatienceMs = 10_000;
+
+interface Waiting {
+  resolve: (mark: Mark) => void;
+  reject: (error: unknown) => void;
+}
+
+export function createReader(options: ReaderOptions): Reader {
+  let db: Executor | null = null;
+  let place: Place | null = null;
+  let page = 0;
+  let events = 0;
+  let lastEventAtMs: number | null = null;
+  let wanted = false;
+  let timer: NodeJS.Timeout | null = null;
+  let round: Promise<void> | null = null;
+  let lastRoundAt = 0;
+  let waiting: Waiting[] = [];
+  const backstop = setInterval(() => hint(), backstopMs);
+  backstop.unref();
+
+  function mark(): Mark {
+    if (place === null)
+      throw new RequestError('RESYNC_REQUIRED', 'The gateway does not hear its database yet: try again.');
+    return { place, page };
+  }
+
+  function hint(): void {
+    wanted = true;
+    schedule();
+  }
+
+  function schedule(): void {
+    if (!wanted || round !== null || db === null) return;
+    const rest = waiting.length > 0 || options.isWatched() ? restMs : unwatchedRestMs;
+    const dueInMs = lastRoundAt + rest - performance.now();
+    // Somebody may have begun to watch since the timer was set.
+    if (timer !== null) clearTimeout(timer);
+    timer = null;
+    if (dueInMs <= 0) begin(db);
+    else timer = setTimeout(schedule, dueInMs);
+  }
+
+  function begin(connection: Executor): void {
+    round = readAll(connection)
+      .catch((error: unknown) => {
+        if (db !== connection) return;
+        options.log.warn({ err: error }, 'the log could not be read; reconnecting');
+        db = null;
+        options.onFailure();
+      })
+      .finally(() => {
+        round = null;
+        schedule();
+      });
+  }
+
+  async function readAll(connection: Executor): Promise<void> {
+    lastRoundAt = performance.now();
+    wanted = false;
+    const served = waiting;
+    waiting = [];
+    try {
+      for (;;) {
+        if (place === null) throw new Error('a read before the first session');
+        const read = await readPage(connection, { after: place, next: null, topics: null, limit: pageSize });
+        if (db !== connection) throw new Error('the session ended');
+        const throughout = place.within === null;
+        place = read.place;
+        publish(read.events);
+        // A page within a window that an earlier session began is followed by what came since.
+        if (read.complete && throughout) break;
+        await options.settled();
+      }
+    } catch (error) {
+      waiting.unshift(...served);
+      throw error;
+    }
+    for (const { resolve } of served) resolve(mark());
+  }
+
+  function publish(read: FeedEvent[]): void {
+    const last = read.at(-1);
+    if (last === undefined) return;
+    page += 1;
+    events += read.length;
+    lastEventAtMs = Date.parse(last.at);
+    for (const event of read) event.page = page;
+    options.publish(read);
+  }
+
+  return {
+    hint,
+    mark,
+    fresh: () => {
+      const { promise, resolve, reject } = Promise.withResolvers<Mark>();
+      const entry = { resolve, reject };
+      waiting.push(entry);
+      hint();
+      const impatient = setTimeout(() => {
+        waiting = waiting.filter((other) => other !== entry);
+        reject(new RequestError('RESYNC_REQUIRED', 'The gateway does not hear its database at the moment: try again.'));
+      }, freshPatienceMs);
+      return promise.finally(() => clearTimeout(impatient));
+    },
+    connect: async (connection) => {
+      // A read of the session before, which fails by itself.
+      await round;
+      if (place !== null && !(await isRetained(connection, place.prev))) {
+        options.interrupt(expired());
+        place = null;
+      }
+      place ??= await currentPlace(connection);
+      db = connection;
+      await readAll(connection);
+      hint();
+    },
+    disconnect: () => {
+      db = null;
+    },
+    forget: () => {
+      place = null;
+    },
+    close: () => {
+      db = null;
+      clearInterval(backstop);
+      if (timer !== null) clearTimeout(timer);
+      for (const { reject } of waiting)
+        reject(new RequestError('RESYNC_REQUIRED', 'The gateway is going away: subscribe again.'));
+    },
+    get events() {
+      return events;
+    },
+    get lastEventAtMs() {
+      return lastEventAtMs;
+    },
+  };
+}

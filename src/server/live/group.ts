@@ -1,0 +1,191 @@
+import {
+  type ExecutionResult,
+  executeSubscriptionEvent,
+  type GraphQLError,
+  type ValidatedSubscriptionArgs,
+} from 'graphql';
+import { type FeedEvent, merge } from '../../feed/event.ts';
+import type { Feed } from '../../feed/feed.ts';
+import type { Following } from '../../feed/hub.ts';
+import type { Follower, LiveSource, LiveUpdate, WithCursor } from '../../graphql/live.ts';
+import { RequestError } from '../../kernel/errors.ts';
+import type { ServerContext } from '../plugins.ts';
+import { SharedResult } from './result.ts';
+import type { Delivery, Subscriber } from './subscriber.ts';
+
+export interface GroupOptions {
+  feed: Feed;
+  args: ValidatedSubscriptionArgs;
+  source: LiveSource;
+  toClientError: (error: unknown, context: ServerContext) => GraphQLError;
+  /** Nobody is left, or it failed. */
+  onEnd: () => void;
+  onExecuted: () => void;
+  /** Milliseconds from an event's writing to its being handed to those who watch. */
+  onDelivered: (latencyMs: number, subscribers: number) => void;
+}
+
+/** Executions of one page at a time: they share a loader's batch, and no page takes all connections to the database. */
+const executionsAtOnce = 50;
+
+/**
+ * All who asked for the same: one following of the log, one execution per event, one text of its result.
+ *
+ * Each page of events has a context of its own: what is loaded is loaded after the events, by all of them together, and
+ * nothing of it is left for the next page.
+ */
+export class Group {
+  readonly subscribers = new Set<Subscriber>();
+  /** Resolves when it follows; rejects when it cannot, for all who came meanwhile. */
+  readonly opened: Promise<Follower<WithCursor>>;
+  readonly #options: GroupOptions;
+  readonly #following: Following;
+  #ended = false;
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(options: GroupOptions) {
+    this.#options = options;
+    const { topics, coalesce, open } = options.source.options;
+    // Followed before it opens: no change falls between what it begins with and what it hears of.
+    this.#following = options.feed.follow({ topics, coalesce });
+    this.opened = open(this.#context()) as Promise<Follower<WithCursor>>;
+    this.#run().catch((error: unknown) => this.#fail(error));
+  }
+
+  get coalesces(): boolean {
+    return this.#options.source.options.coalesce;
+  }
+
+  leave(subscriber: Subscriber): void {
+    this.subscribers.delete(subscriber);
+    if (this.subscribers.size === 0) this.#end();
+  }
+
+  /** What lies between a subscriber's cursor and a page, told to it alone. */
+  async *replay(span: Parameters<Feed['replay']>[0]): AsyncGenerator<Delivery> {
+    const follower = await this.opened;
+    for await (const events of this.#options.feed.replay(span)) {
+      const context = this.#context();
+      const page = this.coalesces ? mergeStates(events) : events;
+      yield* await this.#execute(await follower.follow(page, context, true), context);
+    }
+  }
+
+  /** What a client that comes back could not learn from events. */
+  async resume(cursor: string): Promise<Delivery[]> {
+    const { clock } = await this.opened;
+    if (clock === undefined) return [];
+    const context = this.#context();
+    return this.#execute(await clock.onResume(context), context, cursor);
+  }
+
+  async #run(): Promise<void> {
+    const follower = await this.opened;
+    this.#setClock(follower);
+    for (let events = await this.#following.take(); events !== null; events = await this.#following.take()) {
+      const context = this.#context();
+      this.#deliver(events, await this.#execute(await follower.follow(events, context, false), context));
+      this.#setClock(follower);
+    }
+  }
+
+  #setClock(follower: Follower<WithCursor>): void {
+    if (follower.clock === undefined || this.#ended) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    const { dueAtMs } = follower.clock;
+    if (dueAtMs === null) return;
+    const longestTimerMs = 2 ** 31 - 1;
+    this.#timer = setTimeout(() => this.#tick(follower), Math.min(Math.max(dueAtMs - Date.now(), 0), longestTimerMs));
+    this.#timer.unref();
+  }
+
+  #tick(follower: Follower<WithCursor>): void {
+    const { clock } = follower;
+    if (clock === undefined) return;
+    const context = this.#context();
+    const cursor = this.#options.feed.cursorOf(this.#options.feed.mark().place);
+    clock
+      .follow(context)
+      .then((updates) => this.#execute(updates, context, cursor))
+      .then((deliveries) => {
+        for (const delivery of deliveries) for (const subscriber of this.subscribers) subscriber.push(delivery);
+        this.#setClock(follower);
+      })
+      .catch((error: unknown) => this.#fail(error));
+  }
+
+  /** @param cursor for what no event tells of */
+  async #execute(
+    updates: LiveUpdate<unknown>[],
+    context: ServerContext,
+    cursor = '',
+  ): Promise<(Delivery & { page: number })[]> {
+    const deliveries: (Delivery & { page: number })[] = [];
+    for (let from = 0; from < updates.length; from += executionsAtOnce) {
+      const some = updates.slice(from, from + executionsAtOnce);
+      deliveries.push(...(await Promise.all(some.map((update) => this.#executeOne(update, context, cursor)))));
+    }
+    return deliveries;
+  }
+
+  async #executeOne({ event, key, shape }: LiveUpdate<unknown>, contextValue: ServerContext, otherwise: string) {
+    const cursor = event === null ? otherwise : this.#options.feed.cursorOf(event.place);
+    const rootValue = { ...(shape as object), cursor };
+    this.#options.onExecuted();
+    const result = await executeSubscriptionEvent({ ...this.#options.args, rootValue, contextValue });
+    return {
+      result: new SharedResult(this.#masked(result, contextValue), cursor),
+      key: this.coalesces ? key : null,
+      page: event?.page ?? 0,
+    };
+  }
+
+  #masked(result: ExecutionResult, context: ServerContext): ExecutionResult {
+    if (result.errors === undefined) return result;
+    return { ...result, errors: result.errors.map((error) => this.#options.toClientError(error, context)) };
+  }
+
+  #deliver(events: readonly FeedEvent[], deliveries: readonly (Delivery & { page: number })[]): void {
+    for (const delivery of deliveries) {
+      for (const subscriber of this.subscribers) if (delivery.page > subscriber.page) subscriber.push(delivery);
+    }
+    if (deliveries.length === 0) return;
+    const now = Date.now();
+    for (const event of events) this.#options.onDelivered(now - Date.parse(event.at), this.subscribers.size);
+  }
+
+  /** Fresh for each page, so that no loader outlives it. */
+  #context(): ServerContext {
+    return { ...(this.#options.args.contextValue as ServerContext) };
+  }
+
+  #fail(error: unknown): void {
+    const context = this.#context();
+    // Logged and masked once, for all of them.
+    const known = error instanceof RequestError;
+    const failure = known ? error : this.#options.toClientError(error, context);
+    for (const subscriber of [...this.subscribers]) subscriber.fail(failure);
+    this.#end();
+  }
+
+  #end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#following.close();
+    this.#options.onEnd();
+  }
+}
+
+/** Whoever replays reads each row as it now stands: of several events of one row, one tells it all. */
+function mergeStates(events: readonly FeedEvent[]): FeedEvent[] {
+  const merged = new Map<string, FeedEvent>();
+  for (const event of events) {
+    const key = `${event.topic}:${event.entity_id}`;
+    const earlier = merged.get(key);
+    merged.delete(key);
+    merged.set(key, earlier === undefined ? event : merge(earlier, event));
+  }
+  return [...merged.values()];
+}

@@ -1,0 +1,218 @@
+import {
+  createSourceEventStream,
+  type DocumentNode,
+  type ExecutionArgs,
+  type ExecutionResult,
+  getOperationAST,
+  print,
+  type ValidatedSubscriptionArgs,
+  validateSubscriptionArgs,
+  visit,
+} from 'graphql';
+import type { Feed } from '../../feed/feed.ts';
+import { LiveSource } from '../../graphql/live.ts';
+import { RequestError } from '../../kernel/errors.ts';
+import { audienceOf } from '../audience.ts';
+import type { ServerContext } from '../plugins.ts';
+import { Group, type GroupOptions } from './group.ts';
+import type { SharedResult } from './result.ts';
+import { Subscriber } from './subscriber.ts';
+
+/**
+ * Subscriptions, for every transport: ten thousand who watch the same thing cost one execution per event. Those share who
+ * sent the same document with the same variables (but for `after`) and may see the same.
+ */
+export interface Live {
+  subscribe(args: ExecutionArgs): Promise<AsyncIterableIterator<SharedResult> | ExecutionResult>;
+  readonly figures: LiveFigures;
+  close(): void;
+}
+
+export interface LiveFigures {
+  subscribers: number;
+  groups: number;
+  /** Results that wait for their clients, over all subscribers. */
+  queued: number;
+  longestQueue: number;
+}
+
+export interface LiveOptions extends Pick<GroupOptions, 'feed' | 'toClientError' | 'onExecuted' | 'onDelivered'> {
+  /** How many results may wait for one client. */
+  queueSize: number;
+  /** How long a client may read nothing while something waits for it. */
+  stallMs: number;
+  onDropped: (reason: 'resync' | 'stalled') => void;
+}
+
+/** Each holds a queue and a result set in memory: what one caller can make of it has an end. */
+const mostGroupsPerPrincipal = 500;
+const sweepMs = 250;
+
+export function createLive(options: LiveOptions): Live {
+  const { feed } = options;
+  const groups = new Map<string, Group>();
+  const groupsOf = new Map<string, number>();
+  const subscribers = new Map<Subscriber, ServerContext>();
+
+  // One look at all of them, instead of a timer for each that comes and goes with every result.
+  const sweep = setInterval(() => {
+    const latest = performance.now() - options.stallMs;
+    for (const [subscriber, context] of subscribers) {
+      if (subscriber.waitingSince !== null && subscriber.waitingSince < latest) {
+        options.onDropped('stalled');
+        context.connection?.end('stalled');
+        subscriber.finish();
+      }
+    }
+  }, sweepMs);
+  sweep.unref();
+
+  function groupOf(key: string, args: ValidatedSubscriptionArgs, source: LiveSource): Group {
+    const known = groups.get(key);
+    if (known !== undefined) return known;
+    const { principalId } = (args.contextValue as ServerContext).viewer;
+    const count = (groupsOf.get(principalId) ?? 0) + 1;
+    if (count > mostGroupsPerPrincipal) {
+      throw new RequestError(
+        'LIMIT_EXCEEDED',
+        `A principal watches at most ${mostGroupsPerPrincipal} different things at once: ask for the same ones, or for less.`,
+      );
+    }
+    groupsOf.set(principalId, count);
+    const group: Group = new Group({
+      ...options,
+      args,
+      source,
+      onEnd: () => {
+        if (groups.get(key) === group) groups.delete(key);
+        const left = (groupsOf.get(principalId) ?? 1) - 1;
+        if (left === 0) groupsOf.delete(principalId);
+        else groupsOf.set(principalId, left);
+      },
+    });
+    groups.set(key, group);
+    return group;
+  }
+
+  async function begin(
+    args: ValidatedSubscriptionArgs,
+    source: LiveSource,
+    key: string,
+  ): Promise<AsyncIterableIterator<SharedResult>> {
+    const context = args.contextValue as ServerContext;
+    // What is no cursor is said before anything is set up for it.
+    const after = source.after === null ? null : feed.placeOf(source.after);
+    context.connection?.hold();
+    const group = groupOf(key, args, source);
+    const subscriber: Subscriber = new Subscriber({
+      capacity: options.queueSize,
+      cursor: source.after,
+      toFailure: (error) => {
+        if (error instanceof RequestError && error.code === 'RESYNC_REQUIRED') options.onDropped('resync');
+        return options.toClientError(error, context);
+      },
+      onEnd: () => {
+        subscribers.delete(subscriber);
+        group.leave(subscriber);
+      },
+    });
+    subscribers.set(subscriber, context);
+    if (after !== null) subscriber.hold();
+    else subscriber.page = feed.mark().page;
+    group.subscribers.add(subscriber);
+    try {
+      await group.opened;
+    } catch (error) {
+      subscriber.finish();
+      throw error;
+    }
+    if (after !== null) {
+      catchUp(subscriber, group, { source, after }).catch((error: unknown) => subscriber.fail(error));
+    }
+    return subscriber;
+  }
+
+  /** Tells what came after the cursor, then lets in what came meanwhile: no gap, and nothing twice. */
+  async function catchUp(
+    subscriber: Subscriber,
+    group: Group,
+    { source, after }: { source: LiveSource; after: ReturnType<Feed['placeOf']> },
+  ): Promise<void> {
+    const { topics } = source.options;
+    let place = after;
+    for (const delivery of await group.resume(feed.cursorOf(after))) await subscriber.replay(delivery);
+    do {
+      subscriber.hold();
+      // Everything from before this call is in the replay, everything after it comes from the group.
+      const mark = await feed.fresh();
+      subscriber.page = mark.page;
+      for await (const delivery of group.replay({ after: place, until: mark.place, topics })) {
+        if (subscriber.ended) return;
+        await subscriber.replay(delivery);
+      }
+      place = mark.place;
+    } while (!subscriber.ended && !subscriber.join());
+  }
+
+  return {
+    async subscribe(args) {
+      const context = args.contextValue as ServerContext;
+      const refused = (errors: readonly unknown[]) => ({
+        errors: errors.map((error) => options.toClientError(error, context)),
+      });
+      try {
+        const validated = validateSubscriptionArgs(args);
+        if (!('schema' in validated)) return refused(validated);
+        const source = await createSourceEventStream(validated);
+        if (source instanceof LiveSource) return await begin(validated, source, keyOf(args));
+        return refused((source as ExecutionResult).errors ?? []);
+      } catch (error) {
+        return refused([error]);
+      }
+    },
+    get figures() {
+      let queued = 0;
+      let longestQueue = 0;
+      for (const { depth } of subscribers.keys()) {
+        queued += depth;
+        longestQueue = Math.max(longestQueue, depth);
+      }
+      return { subscribers: subscribers.size, groups: groups.size, queued, longestQueue };
+    },
+    close: () => {
+      clearInterval(sweep);
+      for (const subscriber of [...subscribers.keys()]) subscriber.finish();
+    },
+  };
+}
+
+const texts = new WeakMap<DocumentNode, { text: string; afterVariable: string | null }>();
+
+/** What two subscriptions must have in common to share one execution. */
+function keyOf(args: ExecutionArgs): string {
+  const { viewer } = args.contextValue as ServerContext;
+  const { text, afterVariable } = describe(args.document, args.operationName ?? null);
+  const { [afterVariable ?? '']: _after, ...variables } = (args.variableValues ?? {}) as Record<string, unknown>;
+  return JSON.stringify([audienceOf(args.schema, args.document, viewer), args.operationName ?? null, text, variables]);
+}
+
+/** The document's text, and the variable that gives `after` and nothing else. */
+function describe(document: DocumentNode, operationName: string | null) {
+  const known = texts.get(document);
+  if (known !== undefined) return known;
+  const operation = getOperationAST(document, operationName);
+  const uses = new Map<string, number>();
+  visit(document, {
+    VariableDefinition: () => false,
+    Variable: (node) => void uses.set(node.name.value, (uses.get(node.name.value) ?? 0) + 1),
+  });
+  let afterVariable: string | null = null;
+  for (const selection of operation?.selectionSet.selections ?? []) {
+    if (selection.kind !== 'Field') continue;
+    const value = selection.arguments?.find((argument) => argument.name.value === 'after')?.value;
+    if (value?.kind === 'Variable' && uses.get(value.name.value) === 1) afterVariable = value.name.value;
+  }
+  const described = { text: print(document), afterVariable };
+  texts.set(document, described);
+  return described;
+}
