@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { GatewayError } from '../client/client.ts';
 import { readConfig } from '../config.ts';
 import { StartupError } from '../kernel/errors.ts';
@@ -8,6 +8,7 @@ import { inFlightTable, listInFlight } from './ls.ts';
 import { runMigrate } from './migrate.ts';
 import { failed, runScan, scanSummary } from './scan.ts';
 import { createToken, readScopes, revokeToken, tokenTable } from './token.ts';
+import type { WatchOptions } from './watch-feed.ts';
 
 const program = new Command('treeline')
   .description("The live registry of a fleet's projects and worktrees, from a terminal")
@@ -44,6 +45,21 @@ program
     const { client } = await findGateway(readConfig());
     const worktrees = await listInFlight(client);
     print(options.json === true ? toJson(worktrees) : inFlightTable(worktrees));
+  });
+
+program
+  .command('watch-feed')
+  .description('print every change of the registry as it happens, until it is stopped')
+  .option('--topic <names...>', 'only these: projects, worktrees, claims, activities, hosts, worktree_types')
+  .option('--project <slug>', 'only what belongs to this project')
+  .addOption(new Option('--after <cursor>', 'begin with what came after this cursor').conflicts('state'))
+  .option('--state <file>', 'keep the last cursor in this file, and go on from it at the next start')
+  .option('--json', 'print one JSON object per line, with its cursor')
+  .action(async (options: WatchOptions) => {
+    // Only here: what speaks over a WebSocket takes longer to load than the other commands take.
+    const { watchFeed } = await import('./watch-feed.ts');
+    const { client } = await findGateway(readConfig());
+    await watchFeed(client, options);
   });
 
 const token = program.command('token').description('make, list and revoke tokens');

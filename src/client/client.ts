@@ -12,7 +12,15 @@ export class GatewayError extends Error {
   }
 }
 
+/** Where a gateway is, and who asks it. */
+export interface Endpoint {
+  url: string;
+  token: string | null;
+}
+
 export interface Client {
+  /** For what goes on: see `follow`. */
+  readonly endpoint: Endpoint;
   /** @throws GatewayError for everything but data */
   request<Data, Variables>(
     document: TypedDocumentString<Data, Variables>,
@@ -20,17 +28,24 @@ export interface Client {
   ): Promise<Data>;
 }
 
-interface Answer {
-  data?: unknown;
-  errors?: { message: string; extensions?: { code?: string } }[];
+/** An error as GraphQL sends it. */
+export interface SentError {
+  message: string;
+  extensions?: { code?: string; cursor?: string | null };
 }
 
-export function createClient({ url, token }: { url: string; token: string | null }): Client {
+interface Answer {
+  data?: unknown;
+  errors?: SentError[];
+}
+
+export function createClient({ url, token }: Endpoint): Client {
   return {
+    endpoint: { url, token },
     async request(document, ...[variables]) {
       const { data, errors } = await send(url, token, { query: document.toString(), variables });
       const [error] = errors ?? [];
-      if (error !== undefined) throw new GatewayError(advise(error), error.extensions?.code ?? null);
+      if (error !== undefined) throw toGatewayError(error);
       return data as never;
     },
   };
@@ -64,8 +79,11 @@ async function send(url: string, token: string | null, body: object): Promise<An
   }
 }
 
-function advise(error: { message: string; extensions?: { code?: string } }): string {
-  return error.extensions?.code === 'UNAUTHENTICATED'
-    ? `${error.message} The command line reads TREELINE_TOKEN, else the local gateway's token.`
-    : error.message;
+export function toGatewayError(error: SentError): GatewayError {
+  const code = error.extensions?.code ?? null;
+  return new GatewayError(code === 'UNAUTHENTICATED' ? adviseOnToken(error.message) : error.message, code);
+}
+
+export function adviseOnToken(message: string): string {
+  return `${message} The command line reads TREELINE_TOKEN, else the local gateway's token.`;
 }

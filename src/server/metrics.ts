@@ -123,19 +123,32 @@ function measureFeed(registry: Registry, measured: Measured): Pick<Metrics, 'exe
     'Times that the listening connection was made again',
     () => measured.feed().reconnects,
   );
-  const oldestWriter = new Gauge({
+  let asking: Promise<FeedHealth | null> | null = null;
+  /** Both gauges of one scrape share one question. */
+  const health = () => {
+    asking ??= measured
+      .health()
+      .catch(() => null)
+      .finally(() => {
+        asking = null;
+      });
+    return asking;
+  };
+  new Gauge({
     name: 'treeline_oldest_writing_transaction_seconds',
     help: 'For how long the oldest open writing transaction has been open: its events wait for it',
     registers,
+    async collect() {
+      this.set((await health())?.oldest_writer_seconds ?? Number.NaN);
+    },
   });
   new Gauge({
     name: 'treeline_feed_last_event_age_seconds',
     help: 'Time since the last event was written; NaN while the log is empty',
     registers,
     async collect() {
-      const health = await measured.health().catch(() => null);
-      this.set(health?.last_event_at == null ? Number.NaN : (Date.now() - Date.parse(health.last_event_at)) / 1_000);
-      oldestWriter.set(health?.oldest_writer_seconds ?? Number.NaN);
+      const at = (await health())?.last_event_at;
+      this.set(at == null ? Number.NaN : (Date.now() - Date.parse(at)) / 1_000);
     },
   });
   const executions = new Counter({

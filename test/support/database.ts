@@ -14,6 +14,8 @@ export interface TestDatabase {
   owner: pg.Pool;
   /** A connection that works as a request does: as `treeline_runtime`. Closed with the database. */
   runtime: pg.Pool;
+  /** One more connection as the owner; whoever asks ends it. */
+  connect(): Promise<pg.Client>;
   /**
    * Drops the database.
    * @throws Error when connections that the test opened itself are still there
@@ -48,6 +50,11 @@ export async function createTestDatabase({ migrated = true }: TestDatabaseOption
     runtimeUrl,
     owner,
     runtime,
+    connect: async () => {
+      const client = new pg.Client({ connectionString: ownerUrl, application_name: 'test-client' });
+      await client.connect();
+      return client;
+    },
     close: async () => {
       await Promise.all([owner.end(), runtime.end()]);
       await onServer(server, (client) => drop(client, name));

@@ -15,10 +15,13 @@ import * as types from './graphql.ts';
  * Learn more about it here: https://the-guild.dev/graphql/codegen/plugins/presets/preset-client#reducing-bundle-size
  */
 type Documents = {
+    "\n  query FeedNames($ids: [ID!]!) {\n    nodes(ids: $ids) {\n      id\n      ... on Project { slug }\n      ... on Worktree { name }\n    }\n  }\n": typeof types.FeedNamesDocument,
     "\n  query InFlightWork($after: String) {\n    inFlightWork(first: 100, after: $after) {\n      nodes {\n        name\n        branchName\n        path\n        status\n        agentId\n        agentState\n        gitState { uncommittedFilesCount aheadOfTrunk behindTrunk lastCommitAt lastSyncAt }\n        project { name slug }\n        type { name }\n        host { name }\n        claim { agentId expiresAt }\n      }\n      pageInfo { hasNextPage endCursor }\n    }\n  }\n": typeof types.InFlightWorkDocument,
     "\n  query Tokens {\n    viewer {\n      principal { handle }\n      tokens { id name scopes createdAt expiresAt lastUsedAt revokedAt }\n    }\n  }\n": typeof types.TokensDocument,
     "\n  mutation CreateToken($input: CreateTokenInput!) {\n    createToken(input: $input) {\n      token\n      record { id name scopes expiresAt }\n      userErrors { code message }\n    }\n  }\n": typeof types.CreateTokenDocument,
     "\n  mutation RevokeToken($input: RevokeTokenInput!) {\n    revokeToken(input: $input) {\n      token { name revokedAt }\n      userErrors { code message }\n    }\n  }\n": typeof types.RevokeTokenDocument,
+    "\n  subscription FeedEvents($topics: [String!], $project: ProjectRef, $after: Cursor!) {\n    events(topics: $topics, project: $project, after: $after) {\n      cursor\n      at\n      topic\n      op\n      entityId\n      projectId\n      agentId\n      principalId\n      changed\n      depth\n      data\n    }\n  }\n": typeof types.FeedEventsDocument,
+    "\n  query FeedCursor {\n    cursor\n  }\n": typeof types.FeedCursorDocument,
     "\n  mutation ReportRepository($input: ReportWorktreesInput!) {\n    reportWorktrees(input: $input) {\n      project { slug }\n      worktrees { id status inFlight }\n      userErrors { code message path }\n    }\n  }\n": typeof types.ReportRepositoryDocument,
     "\n  query WorktreeTypePrefixes {\n    worktreeTypes { name branchPrefix worktreePrefix }\n  }\n": typeof types.WorktreeTypePrefixesDocument,
     "\n  query KnownWorktrees($host: String!, $after: String) {\n    worktrees(filter: { host: $host, active: true }, orderBy: NAME_ASC, first: 100, after: $after) {\n      nodes { repositoryPath project { name slug remoteOrigin } }\n      pageInfo { hasNextPage endCursor }\n    }\n  }\n": typeof types.KnownWorktreesDocument,
@@ -29,10 +32,13 @@ type Documents = {
     "\n  query ClaimedForTest($claimed: Boolean!) {\n    worktrees(filter: { claimed: $claimed }) { nodes { name } }\n  }\n": typeof types.ClaimedForTestDocument,
 };
 const documents: Documents = {
+    "\n  query FeedNames($ids: [ID!]!) {\n    nodes(ids: $ids) {\n      id\n      ... on Project { slug }\n      ... on Worktree { name }\n    }\n  }\n": types.FeedNamesDocument,
     "\n  query InFlightWork($after: String) {\n    inFlightWork(first: 100, after: $after) {\n      nodes {\n        name\n        branchName\n        path\n        status\n        agentId\n        agentState\n        gitState { uncommittedFilesCount aheadOfTrunk behindTrunk lastCommitAt lastSyncAt }\n        project { name slug }\n        type { name }\n        host { name }\n        claim { agentId expiresAt }\n      }\n      pageInfo { hasNextPage endCursor }\n    }\n  }\n": types.InFlightWorkDocument,
     "\n  query Tokens {\n    viewer {\n      principal { handle }\n      tokens { id name scopes createdAt expiresAt lastUsedAt revokedAt }\n    }\n  }\n": types.TokensDocument,
     "\n  mutation CreateToken($input: CreateTokenInput!) {\n    createToken(input: $input) {\n      token\n      record { id name scopes expiresAt }\n      userErrors { code message }\n    }\n  }\n": types.CreateTokenDocument,
     "\n  mutation RevokeToken($input: RevokeTokenInput!) {\n    revokeToken(input: $input) {\n      token { name revokedAt }\n      userErrors { code message }\n    }\n  }\n": types.RevokeTokenDocument,
+    "\n  subscription FeedEvents($topics: [String!], $project: ProjectRef, $after: Cursor!) {\n    events(topics: $topics, project: $project, after: $after) {\n      cursor\n      at\n      topic\n      op\n      entityId\n      projectId\n      agentId\n      principalId\n      changed\n      depth\n      data\n    }\n  }\n": types.FeedEventsDocument,
+    "\n  query FeedCursor {\n    cursor\n  }\n": types.FeedCursorDocument,
     "\n  mutation ReportRepository($input: ReportWorktreesInput!) {\n    reportWorktrees(input: $input) {\n      project { slug }\n      worktrees { id status inFlight }\n      userErrors { code message path }\n    }\n  }\n": types.ReportRepositoryDocument,
     "\n  query WorktreeTypePrefixes {\n    worktreeTypes { name branchPrefix worktreePrefix }\n  }\n": types.WorktreeTypePrefixesDocument,
     "\n  query KnownWorktrees($host: String!, $after: String) {\n    worktrees(filter: { host: $host, active: true }, orderBy: NAME_ASC, first: 100, after: $after) {\n      nodes { repositoryPath project { name slug remoteOrigin } }\n      pageInfo { hasNextPage endCursor }\n    }\n  }\n": types.KnownWorktreesDocument,
@@ -43,6 +49,10 @@ const documents: Documents = {
     "\n  query ClaimedForTest($claimed: Boolean!) {\n    worktrees(filter: { claimed: $claimed }) { nodes { name } }\n  }\n": types.ClaimedForTestDocument,
 };
 
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  query FeedNames($ids: [ID!]!) {\n    nodes(ids: $ids) {\n      id\n      ... on Project { slug }\n      ... on Worktree { name }\n    }\n  }\n"): typeof import('./graphql.ts').FeedNamesDocument;
 /**
  * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
  */
@@ -59,6 +69,14 @@ export function graphql(source: "\n  mutation CreateToken($input: CreateTokenInp
  * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
  */
 export function graphql(source: "\n  mutation RevokeToken($input: RevokeTokenInput!) {\n    revokeToken(input: $input) {\n      token { name revokedAt }\n      userErrors { code message }\n    }\n  }\n"): typeof import('./graphql.ts').RevokeTokenDocument;
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  subscription FeedEvents($topics: [String!], $project: ProjectRef, $after: Cursor!) {\n    events(topics: $topics, project: $project, after: $after) {\n      cursor\n      at\n      topic\n      op\n      entityId\n      projectId\n      agentId\n      principalId\n      changed\n      depth\n      data\n    }\n  }\n"): typeof import('./graphql.ts').FeedEventsDocument;
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  query FeedCursor {\n    cursor\n  }\n"): typeof import('./graphql.ts').FeedCursorDocument;
 /**
  * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
  */

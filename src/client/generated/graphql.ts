@@ -15,6 +15,15 @@ export type AgentState =
   /** It works. */
   | 'WORKING';
 
+/** What was done to a row. */
+export type ChangeOp =
+  /** It went. */
+  | 'DELETE'
+  /** It came. */
+  | 'INSERT'
+  /** It changed. */
+  | 'UPDATE';
+
 /** A file that a worktree changes against its merge base, committed or not. */
 export type ChangedFileInput = {
   /** Lines added; left out for a binary file. */
@@ -293,6 +302,19 @@ export type WorktreeStatus =
   /** Files that are not committed. */
   | 'UNCOMMITTED';
 
+export type FeedNamesQueryVariables = Exact<{
+  ids: Array<string | number> | string | number;
+}>;
+
+
+export type FeedNamesQuery = { nodes: Array<
+    | { id: string }
+    | { id: string }
+    | { id: string }
+    | { slug: string, id: string }
+    | { name: string, id: string }
+   | null> };
+
 export type InFlightWorkQueryVariables = Exact<{
   after?: string | null | undefined;
 }>;
@@ -318,6 +340,20 @@ export type RevokeTokenMutationVariables = Exact<{
 
 
 export type RevokeTokenMutation = { revokeToken: { token: { name: string, revokedAt: string | null } | null, userErrors: Array<{ code: UserErrorCode, message: string }> } };
+
+export type FeedEventsSubscriptionVariables = Exact<{
+  topics?: Array<string> | string | null | undefined;
+  project?: ProjectRef | null | undefined;
+  after: string;
+}>;
+
+
+export type FeedEventsSubscription = { events: { cursor: string, at: string, topic: string, op: ChangeOp, entityId: string, projectId: string | null, agentId: string | null, principalId: string | null, changed: Array<string>, depth: number, data: unknown } };
+
+export type FeedCursorQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type FeedCursorQuery = { cursor: string };
 
 export type ReportRepositoryMutationVariables = Exact<{
   input: ReportWorktreesInput;
@@ -393,6 +429,19 @@ export class TypedDocumentString<TResult, TVariables>
   }
 }
 
+export const FeedNamesDocument = new TypedDocumentString(`
+    query FeedNames($ids: [ID!]!) {
+  nodes(ids: $ids) {
+    id
+    ... on Project {
+      slug
+    }
+    ... on Worktree {
+      name
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<FeedNamesQuery, FeedNamesQueryVariables>;
 export const InFlightWorkDocument = new TypedDocumentString(`
     query InFlightWork($after: String) {
   inFlightWork(first: 100, after: $after) {
@@ -481,6 +530,28 @@ export const RevokeTokenDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<RevokeTokenMutation, RevokeTokenMutationVariables>;
+export const FeedEventsDocument = new TypedDocumentString(`
+    subscription FeedEvents($topics: [String!], $project: ProjectRef, $after: Cursor!) {
+  events(topics: $topics, project: $project, after: $after) {
+    cursor
+    at
+    topic
+    op
+    entityId
+    projectId
+    agentId
+    principalId
+    changed
+    depth
+    data
+  }
+}
+    `) as unknown as TypedDocumentString<FeedEventsSubscription, FeedEventsSubscriptionVariables>;
+export const FeedCursorDocument = new TypedDocumentString(`
+    query FeedCursor {
+  cursor
+}
+    `) as unknown as TypedDocumentString<FeedCursorQuery, FeedCursorQueryVariables>;
 export const ReportRepositoryDocument = new TypedDocumentString(`
     mutation ReportRepository($input: ReportWorktreesInput!) {
   reportWorktrees(input: $input) {

@@ -116,16 +116,16 @@ export function createLive(options: LiveOptions): Live {
         group.leave(subscriber);
       },
     });
-    subscribers.set(subscriber, context);
-    if (after !== null) subscriber.hold();
-    else subscriber.page = feed.mark().page;
+    // Nothing reaches it yet: it is told either what came after its cursor or what comes after now.
     group.subscribers.add(subscriber);
     try {
+      if (after === null) subscriber.page = (await feed.fresh()).page;
       await group.opened;
     } catch (error) {
       subscriber.finish();
       throw error;
     }
+    if (!subscriber.ended) subscribers.set(subscriber, context);
     if (after !== null) {
       catchUp(subscriber, group, { source, after }).catch((error: unknown) => subscriber.fail(error));
     }

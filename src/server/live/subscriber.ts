@@ -17,8 +17,8 @@ export interface Delivery {
  * the log has it.
  */
 export class Subscriber implements AsyncIterableIterator<SharedResult> {
-  /** The last page of the log that it is not to be sent from the group: it has that otherwise. */
-  page = 0;
+  /** The last page of the log that it is not to be sent from the group: until it is set, none. */
+  page = Number.POSITIVE_INFINITY;
   readonly #onEnd: () => void;
   readonly #toFailure: (error: unknown) => GraphQLError;
   readonly #capacity: number;
