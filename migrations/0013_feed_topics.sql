@@ -437,10 +437,12 @@ declare
   v_written bigint;
 begin
   insert into feed.events (topic, op, entity_id, project_id, principal_id, agent_id, data, depth)
-  select 'activities', 'insert', n.id, w.project_id, n.principal_id, n.agent_id,
+  select 'activities', 'insert', n.id,
+      -- Not by a join: the events come in the order of the rows.
+      (select w.project_id from registry.worktrees w where w.id = n.worktree_id), n.principal_id, n.agent_id,
     jsonb_build_object('worktree_id', n.worktree_id, 'type', n.activity_type, 'file_path', n.file_path, 'created_at', n.created_at),
     v_depth
-  from new_rows n join registry.worktrees w on w.id = n.worktree_id;
+  from new_rows n;
   get diagnostics v_written = row_count;
   if v_written > 0 and current_setting('feed.notify', true) is distinct from 'after_commit' then
     perform pg_notify('treeline_feed', '');

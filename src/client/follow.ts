@@ -48,7 +48,8 @@ class TimelySocket extends WebSocket {
  * @throws GatewayError for what trying again does not mend: CURSOR_EXPIRED, BAD_CURSOR, UNAUTHENTICATED and the like
  */
 export async function* follow<Data, Variables>(options: FollowOptions<Data, Variables>): AsyncGenerator<Data[]> {
-  const { signal } = options;
+  const over = new AbortController();
+  const signal = AbortSignal.any([options.signal, over.signal]);
   const inbox = new Inbox<Data>(mostWaiting);
   const line = openLine(options.endpoint, { inbox, signal, onNotice: options.onNotice });
   let { after } = options;
@@ -107,8 +108,8 @@ export async function* follow<Data, Variables>(options: FollowOptions<Data, Vari
     subscribe();
     for (let waiting = await inbox.take(); waiting !== null; waiting = await inbox.take()) yield waiting;
   } finally {
-    signal.removeEventListener('abort', stop);
-    inbox.end();
+    // Whoever takes no more, for whatever reason: nothing is tried again.
+    over.abort();
     unsubscribe();
     line.close();
   }
@@ -199,8 +200,10 @@ async function backOff(failures: number, signal: AbortSignal): Promise<void> {
 
 function asGatewayError(error: unknown): GatewayError {
   const { code, reason } = error as { code?: number; reason?: string };
+  // The protocol's own word for it, where the gateway gives no reason: it never took the token.
+  const why = !reason || reason === 'Forbidden' ? 'The token is not valid here' : reason;
   return code === forbidden
-    ? new GatewayError(adviseOnToken(`${reason || 'The token is not valid here'}.`), 'UNAUTHENTICATED')
+    ? new GatewayError(adviseOnToken(`${why.replace(/\.$/, '')}.`), 'UNAUTHENTICATED')
     : new GatewayError(`The gateway ended the connection: ${describe(error)}.`, null);
 }
 

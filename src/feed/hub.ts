@@ -7,8 +7,8 @@ import { type FeedEvent, merge, type Topic } from './event.ts';
  * because whoever is told reads the row as it then stands; where each counts, none is ever merged or skipped.
  */
 export interface Following {
-  /** Waits for events and takes all that there are; null once the following was closed. */
-  take(): Promise<FeedEvent[] | null>;
+  /** Waits for events and takes those that there are, up to `most`; null once the following was closed. */
+  take(most?: number): Promise<FeedEvent[] | null>;
   close(): void;
 }
 
@@ -174,7 +174,7 @@ class Queue implements Following {
     this.#end();
   }
 
-  async take(): Promise<FeedEvent[] | null> {
+  async take(most = this.#options.capacity): Promise<FeedEvent[] | null> {
     if (this.#events.size === 0 && !this.#ended) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
@@ -183,8 +183,12 @@ class Queue implements Following {
     }
     if (this.#failure !== null) throw this.#failure;
     if (this.#ended) return null;
-    const events = [...this.#events.values()];
-    this.#events.clear();
+    const events: FeedEvent[] = [];
+    for (const [key, event] of this.#events) {
+      if (events.length === most) break;
+      this.#events.delete(key);
+      events.push(event);
+    }
     this.#options.onTaken();
     return events;
   }

@@ -173,6 +173,8 @@ function measureFeed(registry: Registry, measured: Measured): Pick<Metrics, 'exe
     labelNames: ['reason'] as const,
     registers,
   });
+  // Shown from the start, so that a rate can be taken of the first.
+  for (const reason of ['resync', 'stalled'] as const) dropped.inc({ reason }, 0);
   return {
     executed: () => executions.inc(),
     delivered: (latencyMs, subscribers) => {

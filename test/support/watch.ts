@@ -7,6 +7,8 @@ export interface Watch<Update> {
   next(): Promise<Update>;
   /** Updates up to and with the first that fits. */
   until(fits: (update: Update) => boolean): Promise<Update[]>;
+  /** The next message, whatever it is. */
+  message(): Promise<Message>;
   /** The error that ends the stream; fails on updates. */
   failure(): Promise<{ message: string; extensions: { code: string; cursor?: string } }>;
   socket: TestSocket;
@@ -48,6 +50,7 @@ export async function watch<Update>(
   return {
     socket,
     next,
+    message: take,
     async until(fits) {
       const updates: Update[] = [];
       for (;;) {

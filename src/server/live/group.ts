@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import {
   type ExecutionResult,
   executeSubscriptionEvent,
@@ -17,6 +18,8 @@ export interface GroupOptions {
   feed: Feed;
   args: ValidatedSubscriptionArgs;
   source: LiveSource;
+  /** How many results may wait for one client. */
+  queueSize: number;
   toClientError: (error: unknown, context: ServerContext) => GraphQLError;
   /** Nobody is left, or it failed. */
   onEnd: () => void;
@@ -25,8 +28,11 @@ export interface GroupOptions {
   onDelivered: (latencyMs: number, subscribers: number) => void;
 }
 
-/** Executions of one page at a time: they share a loader's batch, and no page takes all connections to the database. */
-const executionsAtOnce = 50;
+/**
+ * How many events are executed at a time: they share the loaders' batches. Between two of those, clients read: a burst must
+ * not overflow the queue of one that keeps up.
+ */
+const eventsAtOnce = 50;
 
 /**
  * All who asked for the same: one following of the log, one execution per event, one text of its result.
@@ -82,11 +88,16 @@ export class Group {
   async #run(): Promise<void> {
     const follower = await this.opened;
     this.#setClock(follower);
-    for (let events = await this.#following.take(); events !== null; events = await this.#following.take()) {
+    for (let events = await this.#take(); events !== null; events = await this.#take()) {
       const context = this.#context();
       this.#deliver(events, await this.#execute(await follower.follow(events, context, false), context));
       this.#setClock(follower);
+      await setImmediate();
     }
+  }
+
+  #take(): Promise<FeedEvent[] | null> {
+    return this.#following.take(Math.min(eventsAtOnce, Math.floor(this.#options.queueSize / 2)));
   }
 
   #setClock(follower: Follower<WithCursor>): void {
@@ -122,8 +133,8 @@ export class Group {
     cursor = '',
   ): Promise<(Delivery & { page: number })[]> {
     const deliveries: (Delivery & { page: number })[] = [];
-    for (let from = 0; from < updates.length; from += executionsAtOnce) {
-      const some = updates.slice(from, from + executionsAtOnce);
+    for (let from = 0; from < updates.length; from += eventsAtOnce) {
+      const some = updates.slice(from, from + eventsAtOnce);
       deliveries.push(...(await Promise.all(some.map((update) => this.#executeOne(update, context, cursor)))));
     }
     return deliveries;

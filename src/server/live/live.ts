@@ -36,9 +36,8 @@ export interface LiveFigures {
   longestQueue: number;
 }
 
-export interface LiveOptions extends Pick<GroupOptions, 'feed' | 'toClientError' | 'onExecuted' | 'onDelivered'> {
-  /** How many results may wait for one client. */
-  queueSize: number;
+export interface LiveOptions
+  extends Pick<GroupOptions, 'feed' | 'queueSize' | 'toClientError' | 'onExecuted' | 'onDelivered'> {
   /** How long a client may read nothing while something waits for it. */
   stallMs: number;
   onDropped: (reason: 'resync' | 'stalled') => void;
