@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { DatabaseUrls } from './main.ts';
+import type { DatabaseUrls } from './databases.ts';
 
 /** A server under measurement: a process of its own, so that its processor time is its own. */
 export interface Contender {
@@ -20,10 +20,12 @@ export interface Contender {
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const poolSize = '10';
 
-export async function startGateway({ ownerUrl, runtimeUrl }: DatabaseUrls): Promise<Contender> {
+export async function startGateway({ ownerUrl, runtimeUrl }: DatabaseUrls, name = 'Treeline'): Promise<Contender> {
   const token = `tl_${randomBytes(32).toString('base64url')}`;
   const dataDir = await mkdtemp(join(tmpdir(), 'treeline-bench-gateway-'));
-  const child = launch('../src/main.ts', {
+  const profile = process.env.BENCH_PROFILE;
+  const flags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
+  const child = launch([...flags, here('../src/main.ts')], {
     DATABASE_URL: ownerUrl,
     ...(runtimeUrl === undefined ? {} : { DATABASE_RUNTIME_URL: runtimeUrl }),
     PORT: '0',
@@ -35,7 +37,7 @@ export async function startGateway({ ownerUrl, runtimeUrl }: DatabaseUrls): Prom
   });
   const line = await firstLine(child);
   const url = /http:\/\/[^/\s]+/.exec(line)?.[0] ?? '';
-  return contender('Treeline', child, `${url}/graphql`, { authorization: `Bearer ${token}` }, () =>
+  return contender(name, child, `${url}/graphql`, { authorization: `Bearer ${token}` }, () =>
     rm(dataDir, { recursive: true, force: true }),
   );
 }
@@ -46,12 +48,16 @@ export async function startPeer(
   path: string,
   { ownerUrl }: DatabaseUrls,
 ): Promise<Contender> {
-  const child = launch(script, { DATABASE_URL: ownerUrl, TREELINE_POOL_SIZE: poolSize, GRAPHILE_ENV: 'production' });
+  const child = launch([here(script)], {
+    DATABASE_URL: ownerUrl,
+    TREELINE_POOL_SIZE: poolSize,
+    GRAPHILE_ENV: 'production',
+  });
   return contender(name, child, (await firstLine(child)) + path, {}, async () => {});
 }
 
-function launch(script: string, environment: Record<string, string>): ChildProcess {
-  return spawn(process.execPath, [here(script)], {
+function launch(args: readonly string[], environment: Record<string, string>): ChildProcess {
+  return spawn(process.execPath, args, {
     env: { ...process.env, NODE_ENV: 'production', ...environment },
     stdio: ['ignore', 'pipe', process.env.BENCH_VERBOSE === undefined ? 'ignore' : 'inherit'],
   });
@@ -93,7 +99,7 @@ function contender(
 }
 
 /** From the kernel's own accounting; the clock tick is 10 ms on every Linux that Node runs on. */
-async function cpuSecondsOf(pid: number): Promise<number> {
+export async function cpuSecondsOf(pid: number): Promise<number> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) / 100;

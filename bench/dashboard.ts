@@ -1,5 +1,5 @@
 import { startGateway, startPeer } from './contender.ts';
-import type { DatabaseUrls } from './main.ts';
+import { type Databases, fullSize } from './databases.ts';
 import { compare } from './rounds.ts';
 
 /** What a dashboard asks: 50 worktrees in flight with project, type, host and their last three activities. */
@@ -41,7 +41,8 @@ function checkPage(page: Page | undefined): void {
   if (page?.nodes.length !== 50 || full !== true) throw new Error('expected 50 worktrees with 3 activities each');
 }
 
-export async function dashboard(urls: DatabaseUrls): Promise<void> {
+export async function dashboard(databases: Databases): Promise<void> {
+  const urls = await databases.open('full', fullSize);
   await using opened = new AsyncDisposableStack();
   const gateway = await startGateway(urls);
   opened.defer(() => gateway.stop());

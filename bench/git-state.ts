@@ -1,54 +1,26 @@
-import pg from 'pg';
-import { startGateway, startPeer } from './contender.ts';
-import type { DatabaseUrls } from './main.ts';
-import { compare } from './rounds.ts';
+import { type Contender, startGateway, startPeer } from './contender.ts';
+import { activeWorktreeIds, type Databases, fullSize } from './databases.ts';
+import { compare, type Load } from './rounds.ts';
 
 /** What agents do many times a minute, each report about another worktree and each a change. */
 const query = `mutation Report($input: UpdateWorktreeGitStateInput!) {
   updateWorktreeGitState(input: $input) { changed worktree { id } userErrors { code message } }
 }`;
 
-export async function gitState(urls: DatabaseUrls): Promise<void> {
+export async function gitState(databases: Databases): Promise<void> {
+  const urls = await databases.open('full', fullSize);
   await using opened = new AsyncDisposableStack();
-  const ids = await worktreeIds(urls.ownerUrl);
+  const reports = endlessReports(await activeWorktreeIds(urls.ownerUrl));
   const gateway = await startGateway(urls);
   opened.defer(() => gateway.stop());
   const bare = await startPeer('bare handler', 'peers/bare.ts', '/git-state', urls);
   opened.defer(() => bare.stop());
-  let number = 0;
-  const next = () => {
-    number += 1;
-    return {
-      id: ids[number % ids.length] ?? '',
-      count: number % 9,
-      ahead: number % 4,
-      head: number.toString(16).padStart(40, '0'),
-    };
-  };
   await compare([
-    {
-      contender: gateway,
-      body: () => {
-        const { id, count, ahead, head } = next();
-        const observedAt = new Date().toISOString();
-        const input = {
-          worktree: { id },
-          uncommittedFilesCount: count,
-          aheadOfTrunk: ahead,
-          headCommit: head,
-          observedAt,
-        };
-        return JSON.stringify({ query, variables: { input } });
-      },
-      check: (answer) => {
-        const { data } = answer as { data: { updateWorktreeGitState: { changed: boolean } } };
-        if (!data.updateWorktreeGitState.changed) throw new Error('expected a change');
-      },
-    },
+    mutationLoad(gateway, reports),
     {
       contender: bare,
       body: () => {
-        const { id, count, ahead, head } = next();
+        const { id, count, ahead, head } = reports();
         return JSON.stringify([id, count, ahead, head, new Date().toISOString()]);
       },
       check: (answer) => {
@@ -58,13 +30,44 @@ export async function gitState(urls: DatabaseUrls): Promise<void> {
   ]);
 }
 
-async function worktreeIds(ownerUrl: string): Promise<string[]> {
-  const client = new pg.Client({ connectionString: ownerUrl });
-  await client.connect();
-  try {
-    const { rows } = await client.query<{ id: string }>('select id from registry.worktrees where active order by path');
-    return rows.map((row) => row.id);
-  } finally {
-    await client.end();
-  }
+interface Report {
+  id: string;
+  count: number;
+  ahead: number;
+  head: string;
+}
+
+export function endlessReports(ids: readonly string[]): () => Report {
+  let number = 0;
+  return () => {
+    number += 1;
+    return {
+      id: ids[number % ids.length] ?? '',
+      count: number % 9,
+      ahead: number % 4,
+      head: number.toString(16).padStart(40, '0'),
+    };
+  };
+}
+
+export function mutationLoad(contender: Contender, reports: () => Report): Load {
+  return {
+    contender,
+    body: () => mutationBody(reports()),
+    check: (answer) => {
+      const { data } = answer as { data: { updateWorktreeGitState: { changed: boolean } } };
+      if (!data.updateWorktreeGitState.changed) throw new Error('expected a change');
+    },
+  };
+}
+
+export function mutationBody({ id, count, ahead, head }: Report): string {
+  const input = {
+    worktree: { id },
+    uncommittedFilesCount: count,
+    aheadOfTrunk: ahead,
+    headCommit: head,
+    observedAt: new Date().toISOString(),
+  };
+  return JSON.stringify({ query, variables: { input } });
 }

@@ -1,5 +1,6 @@
 import autocannon from 'autocannon';
 import type { Contender } from './contender.ts';
+import { interleave, median, ratio, rounds, seconds, spread } from './interleave.ts';
 
 export interface Load {
   contender: Contender;
@@ -16,25 +17,12 @@ interface Round {
   p99Ms: number;
 }
 
-const seconds = Number(process.env.BENCH_SECONDS ?? 3);
-const rounds = Number(process.env.BENCH_ROUNDS ?? 5);
 const connections = 16;
 
-/**
- * Rounds by turns, A B C A B C …, so that a machine that slows down slows all of them; the order turns with each, so that
- * none always follows the same one. The first is thrown away: it warms caches and compilers.
- */
-export async function compare(loads: readonly Load[]): Promise<void> {
+/** @param reference what the others are told as parts of; without it, the first is told as so many times each other */
+export async function compare(loads: readonly Load[], reference?: Load): Promise<void> {
   for (const load of loads) await verify(load);
-  const measured = new Map<Load, Round[]>(loads.map((load) => [load, []]));
-  for (let round = 0; round <= rounds; round += 1) {
-    const order = [...loads.slice(round % loads.length), ...loads.slice(0, round % loads.length)];
-    for (const load of order) {
-      const result = await run(load);
-      if (round > 0) measured.get(load)?.push(result);
-    }
-  }
-  print(measured);
+  print(await interleave(loads, run), reference);
 }
 
 async function verify({ contender, body, check }: Load): Promise<void> {
@@ -68,31 +56,23 @@ async function run({ contender, body }: Load): Promise<Round> {
   };
 }
 
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 === 1 ? (sorted[middle] ?? 0) : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
-}
-
-function print(measured: ReadonlyMap<Load, readonly Round[]>): void {
-  const figures = [...measured].map(([{ contender }, list]) => ({
-    name: contender.name,
-    rate: median(list.map((round) => round.requestsPerSecond)),
-    spread: [
-      Math.min(...list.map((round) => round.requestsPerSecond)),
-      Math.max(...list.map((round) => round.requestsPerSecond)),
-    ],
-    cpu: median(list.map((round) => round.cpuMsPerRequest)),
-    p50: median(list.map((round) => round.p50Ms)),
-    p99: median(list.map((round) => round.p99Ms)),
-  }));
-  const ours = figures[0]?.rate ?? 0;
+function print(measured: ReadonlyMap<Load, readonly Round[]>, reference: Load | undefined): void {
+  const rates = (load: Load | undefined) =>
+    (load === undefined ? undefined : measured.get(load))?.map((round) => round.requestsPerSecond) ?? [];
+  const [first] = measured.keys();
+  const beside = (load: Load) => {
+    if (load === (reference ?? first)) return '';
+    if (reference === undefined) return `   ${first?.contender.name} is ${ratio(rates(first), rates(load))} times that`;
+    return `   ${ratio(rates(load), rates(reference))} of ${reference.contender.name}`;
+  };
+  const width = Math.max(...[...measured.keys()].map(({ contender }) => contender.name.length));
   console.log(`${rounds} rounds of ${seconds} s each, ${connections} connections, medians (least to most)`);
-  for (const { name, rate, spread, cpu, p50, p99 } of figures) {
+  for (const [load, list] of measured) {
     console.log(
-      `${name.padEnd(14)} ${rate.toFixed(0).padStart(6)} requests/s (${spread.map((value) => value.toFixed(0)).join(' to ')})` +
-        `   ${cpu.toFixed(2)} ms CPU each   p50 ${p50} ms   p99 ${p99} ms` +
-        (rate === ours ? '' : `   Treeline is ${(ours / rate).toFixed(2)} times that`),
+      `${load.contender.name.padEnd(width)} ${spread(rates(load))} requests/s` +
+        `   ${median(list.map((round) => round.cpuMsPerRequest)).toFixed(2)} ms CPU each` +
+        `   p50 ${median(list.map((round) => round.p50Ms))} ms   p99 ${median(list.map((round) => round.p99Ms))} ms` +
+        beside(load),
     );
   }
 }

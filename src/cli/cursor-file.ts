@@ -53,7 +53,8 @@ export function keepCursor(path: string, onFailure: (error: Error) => void): Cur
 }
 
 async function replace(path: string, cursor: string): Promise<void> {
-  const draft = `${path}.new`;
+  // One of this process's own: another that keeps the same file is a mistake, but not one to fall over.
+  const draft = `${path}.${process.pid}.new`;
   try {
     const file = await open(draft, 'w', 0o600);
     try {

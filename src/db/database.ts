@@ -62,6 +62,10 @@ export function openDatabase(options: DatabaseOptions): Database {
   // An idle connection that breaks (server restart, network) is replaced on next use; unhandled it would end the process.
   for (const pool of [runtimePool, ownerPool]) {
     pool.on('error', (error) => options.log.warn({ err: error }, 'a database connection was lost'));
+    // And one that breaks in use: its statement fails, and it says so once more to nobody in particular.
+    pool.on('connect', (client) =>
+      client.on('error', (error) => options.log.debug({ err: error }, 'a database connection broke')),
+    );
   }
   const { onStatement } = options;
   const runtime = new Kysely<DB>({

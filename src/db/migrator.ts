@@ -56,7 +56,9 @@ export async function migrate(
       '-c search_path=public -c timezone=UTC -c statement_timeout=0 -c idle_session_timeout=0 -c client_min_messages=warning',
   });
   // An idle connection that breaks; a statement under way fails by itself.
-  pool.on('error', ({ message }) => log.debug(`a connection of the migrations ended: ${message}`));
+  const noted = ({ message }: Error) => log.debug(`a connection of the migrations ended: ${message}`);
+  pool.on('error', noted);
+  pool.on('connect', (client) => client.on('error', noted));
   try {
     // A connection for the lock alone: the pool drops one in which a statement failed, and the lock with it.
     const locker = await pool.connect();

@@ -96,17 +96,24 @@ export function createReader(options: ReaderOptions): Reader {
   }
 
   function begin(connection: Executor): void {
-    round = readAll(connection)
-      .catch((error: unknown) => {
-        if (db !== connection) return;
-        options.log.warn({ err: error }, 'the log could not be read; reconnecting');
-        db = null;
-        options.onFailure();
-      })
+    run(connection).catch((error: unknown) => {
+      if (db !== connection) return;
+      options.log.warn({ err: error }, 'the log could not be read; reconnecting');
+      db = null;
+      options.onFailure();
+    });
+  }
+
+  /** One round at a time: two that read from the same place would tell everything twice. */
+  function run(connection: Executor): Promise<void> {
+    const reading = readAll(connection);
+    round = reading
+      .catch(() => undefined)
       .finally(() => {
         round = null;
         schedule();
       });
+    return reading;
   }
 
   async function readAll(connection: Executor): Promise<void> {
@@ -166,7 +173,7 @@ export function createReader(options: ReaderOptions): Reader {
       }
       place ??= await currentPlace(connection);
       db = connection;
-      await readAll(connection);
+      await run(connection);
       hint();
     },
     disconnect: () => {

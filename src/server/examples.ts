@@ -72,10 +72,26 @@ mutation Report($report: UpdateWorktreeGitStateInput!) {
     },
   },
   {
-    query: `# Worktrees as they change, live. Start it, then run the report of the tab before with other numbers.
+    query: `# Work in flight as it comes, changes and goes, live. Start it, then run the report of the tab before with other
+# numbers. With the cursor of an earlier update, or of the query { cursor }, as "after" in the variables, it begins with
+# what came after that.
+subscription InFlightLive($after: Cursor) {
+  inFlightWork(after: $after) {
+    cursor
+    presence
+    worktreeId
+    worktree { name status project { name } gitState { uncommittedFilesCount aheadOfTrunk } }
+  }
+}
+`,
+    variables: { after: null },
+  },
+  {
+    query: `# Worktrees as they change, live. Start it, then run the report of the tab before the last with other numbers.
 subscription Watch {
   worktreeChanged {
     change
+    changedFields
     worktree { name status project { name } gitState { uncommittedFilesCount aheadOfTrunk } }
   }
 }
