@@ -39,7 +39,7 @@ begin
   if tg_op = 'INSERT' then
     insert into feed.events (topic, op, entity_id, project_id, principal_id, agent_id, data, depth)
     select 'worktrees', 'insert', n.id, n.project_id, v_principal, n.agent_id,
-      jsonb_build_object('name', n.name, 'after', jsonb_build_object('status', n.status, 'in_flight', n.in_flight, 'active', n.active, 'agent_id', n.agent_id, 'agent_state', n.agent_state)), v_depth
+      jsonb_build_object('name', n.name, 'version', (extract(epoch from n.updated_at) * 1000000)::bigint, 'after', jsonb_build_object('status', n.status, 'in_flight', n.in_flight, 'active', n.active, 'agent_id', n.agent_id, 'agent_state', n.agent_state)), v_depth
     from new_rows n;
   elsif tg_op = 'DELETE' then
     insert into feed.events (topic, op, entity_id, project_id, principal_id, agent_id, data, depth)
@@ -78,8 +78,10 @@ begin
         case when n.in_flight is distinct from o.in_flight then 'in_flight' end,
         case when n.status is distinct from o.status then 'status' end
       ], null),
-      jsonb_build_object('name', n.name,
-        'before', jsonb_build_object('status', o.status, 'in_flight', o.in_flight, 'active', o.active, 'agent_id', o.agent_id, 'agent_state', o.agent_state),
+      jsonb_build_object('name', n.name, 'version', (extract(epoch from n.updated_at) * 1000000)::bigint,
+        'before', jsonb_build_object('status', o.status, 'in_flight', o.in_flight, 'active', o.active, 'agent_id', o.agent_id, 'agent_state', o.agent_state)
+          -- Whoever watches the project that it was moved from hears of it too.
+          || case when n.project_id <> o.project_id then jsonb_build_object('project_id', o.project_id) else '{}' end,
         'after', jsonb_build_object('status', n.status, 'in_flight', n.in_flight, 'active', n.active, 'agent_id', n.agent_id, 'agent_state', n.agent_state)), v_depth
     from new_rows n join old_rows o on o.id = n.id
     -- updated_at moves with everything that shows. A heartbeat moves last_sync_at alone, and is news once a minute.

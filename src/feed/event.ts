@@ -32,6 +32,26 @@ export interface FeedEvent {
   place: Place;
   /** Which of the reader's pages brought it; counts up within one process, 0 in replays. */
   page: number;
+  /** Of an event that stands for several: the states between its `before` and its `after`, and the first one's page. */
+  between?: readonly State[];
+  firstPage?: number;
+}
+
+/** Whether an event is of a project's, or of something that was its until then. */
+export function belongsTo(event: FeedEvent, projectId: string): boolean {
+  const { before } = event.data as { before?: { project_id?: string } };
+  return event.project_id === projectId || before?.project_id === projectId;
+}
+
+type State = Readonly<Record<string, unknown>>;
+
+/** Rows go to and fro between few states: each is kept once. */
+const mostStates = 64;
+
+function withState(states: readonly State[], state: State): readonly State[] {
+  const text = JSON.stringify(state);
+  if (states.some((known) => JSON.stringify(known) === text)) return states;
+  return [...states, state].slice(-mostStates);
 }
 
 /**
@@ -39,9 +59,14 @@ export interface FeedEvent {
  * @param earlier comes before `later` in the log
  */
 export function merge(earlier: FeedEvent, later: FeedEvent): FeedEvent {
-  if (later.op !== 'update') return later;
+  const { after } = earlier.data as { after?: State };
+  const between = after === undefined ? (earlier.between ?? []) : withState(earlier.between ?? [], after);
+  const firstPage = earlier.firstPage ?? earlier.page;
+  if (later.op !== 'update') return { ...later, between, firstPage };
   return {
     ...later,
+    between,
+    firstPage,
     op: earlier.op === 'insert' ? 'insert' : 'update',
     changed: earlier.op === 'insert' ? [] : [...new Set([...earlier.changed, ...later.changed])],
     data: 'before' in earlier.data ? { ...later.data, before: earlier.data.before } : later.data,

@@ -4,7 +4,7 @@ import { RequestError } from '../kernel/errors.ts';
 import { encodeId } from '../kernel/ids.ts';
 import { ProjectRefInput } from '../registry/project/graphql.ts';
 import { requireProjectId } from '../registry/project/service.ts';
-import { type FeedEvent, isPublicTopic, type PublicTopic, publicTopics } from './event.ts';
+import { belongsTo, type FeedEvent, isPublicTopic, type PublicTopic, publicTopics } from './event.ts';
 
 /** The log itself, for programs that follow everything. */
 
@@ -89,7 +89,7 @@ addSubscription({
       open: async () => ({
         follow: async (events) =>
           events
-            .filter((event) => project === null || event.project_id === project)
+            .filter((event) => project === null || belongsTo(event, project))
             .map((event) => ({ event, key: '', shape: event as FeedEventShape })),
       }),
     };

@@ -13,6 +13,11 @@ export interface LiveUpdate<Shape> {
   /** Which thing it is about: a newer update of the same thing takes the place of one that still waits. */
   key: string;
   shape: Shape;
+  /**
+   * It matters only to those who may have seen, in a query or a replay of their own, what nobody was told: who began to
+   * watch after this page of the log.
+   */
+  doubtfulSince?: number;
 }
 
 /** One subscription's way of following, shared by all who asked for the same. */

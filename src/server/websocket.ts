@@ -15,7 +15,7 @@ import type { Logger } from '../kernel/logger.ts';
 import { type Access, pathOf } from './access.ts';
 import type { Connection, Connections, EndReason } from './connections.ts';
 import { toClientError } from './errors.ts';
-import { fillIn, SharedResult } from './live/result.ts';
+import { framesOf, Handed } from './live/result.ts';
 import type { ServerContext } from './plugins.ts';
 import type { Yoga } from './yoga.ts';
 
@@ -76,11 +76,25 @@ interface Prepared extends ExecutionArgs {
   run: { execute: (args: ExecutionArgs) => never; subscribe: (args: ExecutionArgs) => never };
 }
 
-/** A socket on which a shared result's text goes out as it is, however many subscribers it has. */
+/** A socket on which a shared result's text goes out as it is, and what waits behind it in the same write. */
 class FanOutSocket extends WebSocket {
+  /** The connection below, to hold writes back for a moment. */
+  line: Duplex | null = null;
+
   // biome-ignore lint/suspicious/noExplicitAny: the overloads of the parent cannot be repeated by a subclass
   override send(data: any, ...rest: any[]): void {
-    super.send(typeof data === 'string' ? fillIn(data) : data, ...(rest as []));
+    const frames = typeof data === 'string' ? framesOf(data) : data;
+    if (!Array.isArray(frames)) {
+      super.send(frames, ...(rest as []));
+      return;
+    }
+    this.line?.cork();
+    const last = frames.length - 1;
+    // Whoever waits for the write waits for the last.
+    for (const [index, frame] of frames.entries()) {
+      super.send(frame, { binary: false }, ...((index === last ? rest : []) as []));
+    }
+    this.line?.uncork();
   }
 }
 
@@ -100,7 +114,10 @@ export function serveWebSockets(options: WebSocketOptions): WebSockets {
     if (pathOf(request) !== '/graphql') return refuse(socket, 404, 'Not Found');
     const refusal = access.refusal(request);
     if (refusal !== null) return refuse(socket, 403, refusal);
-    sockets.handleUpgrade(request, socket, head, (webSocket) => sockets.emit('connection', webSocket, request));
+    sockets.handleUpgrade(request, socket, head, (webSocket) => {
+      webSocket.line = socket;
+      sockets.emit('connection', webSocket, request);
+    });
   });
 
   // graphql-ws listens for the first error of a socket only, and one that nobody hears ends the process.
@@ -144,9 +161,9 @@ export function serveWebSockets(options: WebSocketOptions): WebSockets {
         prepare(extra as Held, id, payload, Object.keys(subscriptions).length),
       execute: (args) => (args as Prepared).run.execute(args),
       subscribe: (args) => (args as Prepared).run.subscribe(args),
-      // A shared result goes to the frame as itself: see SharedResult.
+      // What is shared goes into the frame as itself: see Handed.
       onNext: (context, id, _payload, _args, result) => {
-        if (result instanceof SharedResult) return result as unknown as FormattedExecutionResult;
+        if (result instanceof Handed) return result as unknown as FormattedExecutionResult;
         const operation = (context.extra as Held).operations?.get(id);
         if (operation !== undefined && (result as ExecutionResult).errors !== undefined) operation.failed = true;
         return undefined;

@@ -171,6 +171,42 @@ describe('inFlightWork', () => {
     );
   }, 120_000);
 
+  test('a client that joins while the others lag hears of what left, though nobody was told that it had come', async () => {
+    await reset();
+    const withHost = document.replace('worktree { name', 'worktree { host { platform } name');
+    for (const wanted of [null, { agentId: 'ada' }, { metadata: { loud: true } }]) {
+      await reset();
+      const early = await watch<Update>(gateway, withHost, { filter: wanted });
+      // What they share stands still: its execution waits for the hosts.
+      const blocker = await gateway.database.connect();
+      await blocker.query('begin; lock table registry.hosts in access exclusive mode');
+      const set = (name: string, ahead: number) =>
+        sql(
+          `update registry.worktrees set ahead_of_trunk = $2, agent_id = 'ada', metadata = '{"loud": true}' where name = $1`,
+          [name, ahead],
+        );
+      await set('w1', 1);
+      await set('w2', 1);
+      const { cursor, worktrees } = await gateway.ask<{ cursor: string; worktrees: { nodes: { id: string }[] } }>(
+        '{ cursor worktrees(filter: { inFlight: true }) { nodes { id } } }',
+      );
+      const known = new Set(worktrees.nodes.map((node) => node.id));
+      expect(known.size).toBe(2);
+      const late = await watch<Update>(gateway, withHost, { filter: wanted, after: cursor });
+      await set('w2', 0);
+      await blocker.query('rollback');
+      await blocker.end();
+      await set('w3', 1);
+      for (const { presence, worktreeId } of await late.until((update) => update.worktree?.name === 'w3')) {
+        if (presence === 'LEFT') known.delete(worktreeId);
+        else known.add(worktreeId);
+      }
+      expect(known).toEqual(await members(wanted));
+      await early.close();
+      await late.close();
+    }
+  });
+
   describe('by the clock alone', () => {
     const stale = { staleForMinutes: 1, project: { slug: 'in-flight' } };
     const name = (update: Update) => [update.presence, update.worktree?.name];

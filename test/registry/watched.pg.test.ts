@@ -102,6 +102,19 @@ describe('worktreeChanged', () => {
     await watching.close();
   });
 
+  test('one that moves to another project is told to those who watch either', async () => {
+    const [from, to] = [await project(), await project()];
+    const key = await worktree(from.id, 'mover');
+    const watching = await Promise.all(
+      [from, to].map(({ id: projectId }) => watch<Update>(gateway, document, { project: { id: projectId } })),
+    );
+    await sql('update registry.worktrees set project_id = $2 where id = $1', [key, to.id]);
+    for (const one of watching) {
+      expect(await one.next()).toMatchObject({ changedFields: ['project'], worktree: { project: { slug: to.slug } } });
+      await one.close();
+    }
+  });
+
   test('what cannot be watched is said', async () => {
     const watching = await watch(gateway, document, { project: { slug: 'nobody-has-this' } });
     expect(await watching.failure()).toMatchObject({ extensions: { code: 'BAD_USER_INPUT' } });

@@ -1,13 +1,17 @@
 import type { RequestContext } from '../../auth/context.ts';
-import type { FeedEvent } from '../../feed/event.ts';
+import { belongsTo, type FeedEvent } from '../../feed/event.ts';
 import type { Follower, LiveUpdate, WithCursor } from '../../graphql/live.ts';
 import type { WorktreeFilter, WorktreeRow } from './model.ts';
-import { listMatching, listMatchingIds, listWorktreesById, nextStaleInMs } from './store.ts';
+import { listMatching, listMatchingIds, listWorktreesById, type MatchedWorktreeRow, nextStaleInMs } from './store.ts';
 
 /**
  * Membership of a filtered set of work in flight. What belongs is decided by the query's own conditions, so that a
  * subscription and the query beside it can never disagree; what those who watch were told is remembered, so that each
  * worktree enters once and leaves once, whatever made it: its own change, a claim, a lapse or the clock.
+ *
+ * A row is read after its event, and may have moved on since. Those who watch are many and joined at different times: one
+ * may have seen, in its own query, a state between the two. So an event is told as of its own time as far as its facts say
+ * what that was; and where they do not, the worktree is remembered as one that somebody may think is there.
  */
 export interface InFlightShape extends WithCursor {
   presence: 'entered' | 'updated' | 'left';
@@ -29,6 +33,11 @@ export async function followInFlight(
   opening: RequestContext,
 ): Promise<Follower<InFlightShape>> {
   const members = new Set(await listMatchingIds(opening.db, filter));
+  /** Not members, but somebody who began to watch after that page may think so: what becomes of them is told. */
+  const doubtful = new Map<string, number>();
+  const isToldByFacts = factsSuffice(filter);
+  /** What was committed until here may be in `members` already, or gone from there. */
+  const loadedUntil = (await opening.feed.fresh()).page;
   const byClock = filter.staleForMinutes != null;
   let dueAtMs = byClock ? await nextDue(opening) : null;
 
@@ -39,28 +48,63 @@ export async function followInFlight(
 
   /** Whether the event can have changed membership or a member, as far as its own facts tell. */
   function concerns(event: FeedEvent, replayed: boolean): boolean {
-    if (!replayed && members.has(event.entity_id)) return true;
-    if (projectId !== null && event.project_id !== projectId) return false;
-    if (event.topic !== 'worktrees' || event.op === 'delete') return replayed || event.topic !== 'worktrees';
-    const facts = event.data as { before?: { in_flight?: boolean }; after?: { in_flight?: boolean } };
+    if (!replayed && (members.has(event.entity_id) || doubtful.has(event.entity_id))) return true;
+    if (projectId !== null && !belongsTo(event, projectId)) return false;
+    if (event.topic === 'claims') return true;
+    const { before, after } = factsOf(event);
     // Without facts (its files changed) it is looked at.
-    if (facts.after === undefined) return true;
-    return facts.after.in_flight === true || (replayed && facts.before?.in_flight === true);
+    if (event.op === 'update' && after === undefined) return true;
+    const states = [...(event.between ?? []), ...(after === undefined ? [] : [after])] as unknown as Facts[];
+    // Of what was before, only one that comes back, or began just then, may still think that it is.
+    const mayBeBelieved = replayed || (event.firstPage ?? event.page) <= loadedUntil;
+    return (mayBeBelieved && before?.in_flight === true) || states.some((state) => state.in_flight === true);
   }
 
-  function live(event: FeedEvent, row: (WorktreeRow & { matches: boolean }) | undefined): Updates {
+  /** Whether it belonged at the time of the event; null: nobody knows any more. */
+  function belongsAt(event: FeedEvent, row: MatchedWorktreeRow | undefined): boolean | null {
+    if (event.topic === 'worktrees' && event.op === 'delete') return false;
+    if (row === undefined) return null;
+    const { after, version } = factsOf(event);
+    if (event.topic === 'claims') {
+      const isClaimed = after?.agent_id != null;
+      return row.matches || !row.in_flight || isClaimed !== filter.claimed ? row.matches : null;
+    }
+    if (after === undefined || version === undefined || row.version <= version) return row.matches;
+    if (!fits(after, filter)) return false;
+    return isToldByFacts ? true : null;
+  }
+
+  function live(event: FeedEvent, row: MatchedWorktreeRow | undefined): Updates {
     const id = event.entity_id;
     const belonged = members.has(id);
-    if (row?.matches === true) {
-      members.add(id);
-      return [{ event, key: id, shape: { presence: belonged ? 'updated' : 'entered', id, worktree: row } }];
+    const belongs = belongsAt(event, row);
+    const told = (presence: InFlightShape['presence']): Updates => [
+      { event, key: id, shape: { presence, id, worktree: row ?? null } },
+    ];
+    if (belongs === null) {
+      // The event that says what became of it is on its way.
+      if (belonged) return row === undefined ? [] : told('updated');
+      if (!doubtful.has(id)) doubtful.set(id, event.firstPage ?? event.page);
+      return [];
     }
-    if (!belonged) return [];
-    members.delete(id);
-    return [{ event, key: id, shape: { presence: 'left', id, worktree: row ?? null } }];
+    const since = doubtful.get(id) ?? passedThrough(event);
+    doubtful.delete(id);
+    if (belongs) members.add(id);
+    else members.delete(id);
+    if (belongs || belonged) return told(presenceOf(belonged, belongs));
+    return since === null ? [] : told('left').map((update) => ({ ...update, doubtfulSince: since }));
   }
 
-  function replay(event: FeedEvent, row: (WorktreeRow & { matches: boolean }) | undefined): Updates {
+  /** From which page on somebody may have seen it in the set although it never was a member here; null: never. */
+  function passedThrough(event: FeedEvent): number | null {
+    const firstPage = event.firstPage ?? event.page;
+    const { before } = factsOf(event);
+    const early = firstPage <= loadedUntil && before !== undefined ? [before] : [];
+    const states = [...early, ...((event.between ?? []) as unknown as Facts[])];
+    return states.some((state) => fits(state, filter)) ? firstPage : null;
+  }
+
+  function replay(event: FeedEvent, row: MatchedWorktreeRow | undefined): Updates {
     const id = event.entity_id;
     const presence = row?.matches === true ? 'entered' : 'left';
     return [{ event, key: id, shape: { presence, id, worktree: row ?? null } }];
@@ -68,9 +112,9 @@ export async function followInFlight(
 
   return {
     async follow(events, context, replayed) {
-      const relevant = lastOfEach(events.filter((event) => concerns(event, replayed)));
+      const relevant = events.filter((event) => concerns(event, replayed));
       if (relevant.length === 0) return [];
-      const ids = relevant.map((event) => event.entity_id);
+      const ids = [...new Set(relevant.map((event) => event.entity_id))];
       const rows = new Map((await listMatching(context.db, ids, filter)).map((row) => [row.id, row]));
       if (byClock && !replayed) dueAtMs = await nextDue(context);
       return relevant.flatMap((event) => (replayed ? replay : live)(event, rows.get(event.entity_id)));
@@ -95,16 +139,39 @@ export async function followInFlight(
   };
 }
 
-function entered(rows: readonly WorktreeRow[]): Updates {
-  return rows.map((row) => ({ event: null, key: row.id, shape: { presence: 'entered', id: row.id, worktree: row } }));
+function presenceOf(belonged: boolean, belongs: boolean): InFlightShape['presence'] {
+  if (!belongs) return 'left';
+  return belonged ? 'updated' : 'entered';
 }
 
-/** Rows are read as they stand now, so of several events of one worktree the last one tells it all. */
-function lastOfEach(events: readonly FeedEvent[]): FeedEvent[] {
-  const last = new Map<string, FeedEvent>();
-  for (const event of events) {
-    last.delete(event.entity_id);
-    last.set(event.entity_id, event);
-  }
-  return [...last.values()];
+/** A worktree's state as its events give it. */
+interface Facts {
+  in_flight: boolean;
+  status: WorktreeRow['status'];
+  agent_id: string | null;
+  agent_state: WorktreeRow['agent_state'];
+}
+
+function factsOf(event: FeedEvent) {
+  return event.data as { before?: Facts; after?: Facts; version?: number };
+}
+
+/** Whether a state fits as much of a filter as facts can tell. */
+function fits(state: Facts, filter: WorktreeFilter): boolean {
+  return (
+    state.in_flight &&
+    filter.active !== false &&
+    (filter.status == null || filter.status.includes(state.status)) &&
+    (filter.agentId == null || filter.agentId === state.agent_id) &&
+    (filter.agentState == null || filter.agentState.includes(state.agent_state))
+  );
+}
+
+/** Whether facts decide all of a filter; its project is checked before. */
+function factsSuffice({ host, type, claimed, staleForMinutes, metadata }: WorktreeFilter): boolean {
+  return [host, type, claimed, staleForMinutes, metadata].every((part) => part == null);
+}
+
+function entered(rows: readonly WorktreeRow[]): Updates {
+  return rows.map((row) => ({ event: null, key: row.id, shape: { presence: 'entered', id: row.id, worktree: row } }));
 }

@@ -100,15 +100,22 @@ export function listWorktreesOf(
   );
 }
 
+export interface MatchedWorktreeRow extends WorktreeRow {
+  matches: boolean;
+  /** `updated_at` in microseconds, as the worktree's events give it. */
+  version: number;
+}
+
 /** Which of these worktrees there are, each with whether it fits a filter. */
 export function listMatching(
   db: Kysely<DB>,
   ids: readonly string[],
   filter: WorktreeFilter,
-): Promise<(WorktreeRow & { matches: boolean })[]> {
+): Promise<MatchedWorktreeRow[]> {
   return jsonRows(
     db,
-    sql`select ${selectList(everything)}, (${worktreeConditions(filter)}) as matches
+    sql`select ${selectList(everything)}, (${worktreeConditions(filter)}) as matches,
+        (extract(epoch from w.updated_at) * 1000000)::bigint as version
       from registry.worktrees w where w.id = any(${ids}::uuid[])`,
   );
 }

@@ -1,5 +1,5 @@
 import type { RequestContext } from '../../auth/context.ts';
-import type { FeedEvent } from '../../feed/event.ts';
+import { belongsTo, type FeedEvent } from '../../feed/event.ts';
 import { builder } from '../../graphql/builder.ts';
 import { Change, changeOf } from '../../graphql/change.ts';
 import {
@@ -106,7 +106,7 @@ function isDeletion(event: FeedEvent): boolean {
 
 function concerns(event: FeedEvent, { worktreeId, projectId, agentId }: Wanted): boolean {
   if (worktreeId !== null && event.entity_id !== worktreeId) return false;
-  if (projectId !== null && event.project_id !== projectId) return false;
+  if (projectId !== null && !belongsTo(event, projectId)) return false;
   if (agentId === null) return true;
   const facts = event.data as { before?: { agent_id?: unknown }; after?: { agent_id?: unknown } };
   return [event.agent_id, facts.before?.agent_id, facts.after?.agent_id].includes(agentId);

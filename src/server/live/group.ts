@@ -28,6 +28,11 @@ export interface GroupOptions {
   onDelivered: (latencyMs: number, subscribers: number) => void;
 }
 
+interface GroupDelivery extends Delivery {
+  page: number;
+  doubtfulSince: number | undefined;
+}
+
 /**
  * How many events are executed at a time: they share the loaders' batches. Between two of those, clients read: a burst must
  * not overflow the queue of one that keeps up.
@@ -127,12 +132,8 @@ export class Group {
   }
 
   /** @param cursor for what no event tells of */
-  async #execute(
-    updates: LiveUpdate<unknown>[],
-    context: ServerContext,
-    cursor = '',
-  ): Promise<(Delivery & { page: number })[]> {
-    const deliveries: (Delivery & { page: number })[] = [];
+  async #execute(updates: LiveUpdate<unknown>[], context: ServerContext, cursor = ''): Promise<GroupDelivery[]> {
+    const deliveries: GroupDelivery[] = [];
     for (let from = 0; from < updates.length; from += eventsAtOnce) {
       const some = updates.slice(from, from + eventsAtOnce);
       deliveries.push(...(await Promise.all(some.map((update) => this.#executeOne(update, context, cursor)))));
@@ -140,7 +141,11 @@ export class Group {
     return deliveries;
   }
 
-  async #executeOne({ event, key, shape }: LiveUpdate<unknown>, contextValue: ServerContext, otherwise: string) {
+  async #executeOne(
+    { event, key, shape, doubtfulSince }: LiveUpdate<unknown>,
+    contextValue: ServerContext,
+    otherwise: string,
+  ) {
     const cursor = event === null ? otherwise : this.#options.feed.cursorOf(event.place);
     const rootValue = { ...(shape as object), cursor };
     this.#options.onExecuted();
@@ -149,6 +154,7 @@ export class Group {
       result: new SharedResult(this.#masked(result, contextValue), cursor),
       key: this.coalesces ? key : null,
       page: event?.page ?? 0,
+      doubtfulSince,
     };
   }
 
@@ -157,9 +163,9 @@ export class Group {
     return { ...result, errors: result.errors.map((error) => this.#options.toClientError(error, context)) };
   }
 
-  #deliver(events: readonly FeedEvent[], deliveries: readonly (Delivery & { page: number })[]): void {
+  #deliver(events: readonly FeedEvent[], deliveries: readonly GroupDelivery[]): void {
     for (const delivery of deliveries) {
-      for (const subscriber of this.subscribers) if (delivery.page > subscriber.page) subscriber.push(delivery);
+      for (const subscriber of this.subscribers) if (isFor(subscriber, delivery)) subscriber.push(delivery);
     }
     if (deliveries.length === 0) return;
     const now = Date.now();
@@ -187,6 +193,10 @@ export class Group {
     this.#following.close();
     this.#options.onEnd();
   }
+}
+
+function isFor(subscriber: Subscriber, { page, doubtfulSince }: GroupDelivery): boolean {
+  return page > subscriber.page && (doubtfulSince === undefined || doubtfulSince <= subscriber.ownViewUntil);
 }
 
 /** Whoever replays reads each row as it now stands: of several events of one row, one tells it all. */

@@ -15,7 +15,7 @@ import { RequestError } from '../../kernel/errors.ts';
 import { audienceOf } from '../audience.ts';
 import type { ServerContext } from '../plugins.ts';
 import { Group, type GroupOptions } from './group.ts';
-import type { SharedResult } from './result.ts';
+import type { Handed } from './result.ts';
 import { Subscriber } from './subscriber.ts';
 
 /**
@@ -23,7 +23,7 @@ import { Subscriber } from './subscriber.ts';
  * sent the same document with the same variables (but for `after`) and may see the same.
  */
 export interface Live {
-  subscribe(args: ExecutionArgs): Promise<AsyncIterableIterator<SharedResult> | ExecutionResult>;
+  subscribe(args: ExecutionArgs): Promise<AsyncIterableIterator<Handed> | ExecutionResult>;
   readonly figures: LiveFigures;
   close(): void;
 }
@@ -97,7 +97,7 @@ export function createLive(options: LiveOptions): Live {
     args: ValidatedSubscriptionArgs,
     source: LiveSource,
     key: string,
-  ): Promise<AsyncIterableIterator<SharedResult>> {
+  ): Promise<AsyncIterableIterator<Handed>> {
     const context = args.contextValue as ServerContext;
     // What is no cursor is said before anything is set up for it.
     const after = source.after === null ? null : feed.placeOf(source.after);
@@ -118,7 +118,8 @@ export function createLive(options: LiveOptions): Live {
     // Nothing reaches it yet: it is told either what came after its cursor or what comes after now.
     group.subscribers.add(subscriber);
     try {
-      if (after === null) subscriber.page = (await feed.fresh()).page;
+      if (after === null)
+        subscriber.begin(await feed.fresh().then(({ page, place }) => ({ page, cursor: feed.cursorOf(place) })));
       await group.opened;
     } catch (error) {
       subscriber.finish();
@@ -151,6 +152,8 @@ export function createLive(options: LiveOptions): Live {
       }
       place = mark.place;
     } while (!subscriber.ended && !subscriber.join());
+    // What it was told of in its replay was read until now.
+    subscriber.ownViewUntil = (await feed.fresh()).page;
   }
 
   return {
@@ -185,7 +188,13 @@ export function createLive(options: LiveOptions): Live {
   };
 }
 
-const texts = new WeakMap<DocumentNode, { text: string; afterVariable: string | null }>();
+interface Described {
+  text: string;
+  /** By the operation's name. */
+  afterVariables: Map<string | null, string | null>;
+}
+
+const texts = new WeakMap<DocumentNode, Described>();
 
 /** What two subscriptions must have in common to share one execution. */
 function keyOf(args: ExecutionArgs): string {
@@ -196,22 +205,34 @@ function keyOf(args: ExecutionArgs): string {
 }
 
 /** The document's text, and the variable that gives `after` and nothing else. */
-function describe(document: DocumentNode, operationName: string | null) {
-  const known = texts.get(document);
-  if (known !== undefined) return known;
+function describe(
+  document: DocumentNode,
+  operationName: string | null,
+): { text: string; afterVariable: string | null } {
+  let described = texts.get(document);
+  if (described === undefined) {
+    described = { text: print(document), afterVariables: new Map() };
+    texts.set(document, described);
+  }
+  let afterVariable = described.afterVariables.get(operationName);
+  if (afterVariable === undefined) {
+    afterVariable = findAfterVariable(document, operationName);
+    described.afterVariables.set(operationName, afterVariable);
+  }
+  return { text: described.text, afterVariable };
+}
+
+function findAfterVariable(document: DocumentNode, operationName: string | null): string | null {
   const operation = getOperationAST(document, operationName);
   const uses = new Map<string, number>();
   visit(document, {
     VariableDefinition: () => false,
     Variable: (node) => void uses.set(node.name.value, (uses.get(node.name.value) ?? 0) + 1),
   });
-  let afterVariable: string | null = null;
   for (const selection of operation?.selectionSet.selections ?? []) {
     if (selection.kind !== 'Field') continue;
     const value = selection.arguments?.find((argument) => argument.name.value === 'after')?.value;
-    if (value?.kind === 'Variable' && uses.get(value.name.value) === 1) afterVariable = value.name.value;
+    if (value?.kind === 'Variable' && uses.get(value.name.value) === 1) return value.name.value;
   }
-  const described = { text: print(document), afterVariable };
-  texts.set(document, described);
-  return described;
+  return null;
 }

@@ -1,11 +1,11 @@
 import type { GraphQLError } from 'graphql';
 import { RequestError } from '../../kernel/errors.ts';
-import type { SharedResult } from './result.ts';
+import { Handed, type SharedResult } from './result.ts';
 
 /** A result for one subscriber, and what it is about. */
 export interface Delivery {
   result: SharedResult;
-  /** What it is about, where a newer one takes its place; null where each counts. */
+  /** What it is about, where a newer one may take its place; null where each counts. */
   key: string | null;
 }
 
@@ -16,17 +16,20 @@ export interface Delivery {
  * While it is caught up from the log, what happens meanwhile waits apart; if that becomes too much it is dropped, because
  * the log has it.
  */
-export class Subscriber implements AsyncIterableIterator<SharedResult> {
+export class Subscriber implements AsyncIterableIterator<Handed> {
   /** The last page of the log that it is not to be sent from the group: until it is set, none. */
   page = Number.POSITIVE_INFINITY;
+  /** The last page of the log of which its client may have seen something on its own: while it comes back, any. */
+  ownViewUntil = Number.POSITIVE_INFINITY;
   readonly #onEnd: () => void;
   readonly #toFailure: (error: unknown) => GraphQLError;
   readonly #capacity: number;
-  readonly #queue = new Map<string | number, SharedResult>();
+  readonly #queue = new Map<string | number, Delivery>();
+  #condensed = false;
   #live: Delivery[] | null = null;
   #liveOverflowed = false;
   #count = 0;
-  #reader: { resolve: (result: IteratorResult<SharedResult>) => void; reject: (error: unknown) => void } | null = null;
+  #reader: { resolve: (result: IteratorResult<Handed>) => void; reject: (error: unknown) => void } | null = null;
   #room: (() => void) | null = null;
   #failure: unknown = null;
   #ended = false;
@@ -57,6 +60,13 @@ export class Subscriber implements AsyncIterableIterator<SharedResult> {
   /** Since when something has been waiting for a client that does not read; null while it keeps up. */
   get waitingSince(): number | null {
     return this.#waitingSince;
+  }
+
+  /** It hears of what happens after this page; its client has read up to this cursor. */
+  begin({ page, cursor }: { page: number; cursor: string }): void {
+    this.page = page;
+    this.ownViewUntil = page;
+    this.#lastCursor ??= cursor;
   }
 
   /** From the group: of what happens now. */
@@ -105,14 +115,7 @@ export class Subscriber implements AsyncIterableIterator<SharedResult> {
       this.#handOver(result);
       return;
     }
-    if (key === null) {
-      this.#queue.set(this.#count, result);
-      this.#count += 1;
-    } else {
-      // To the end: a client that has a cursor must have everything from before it.
-      this.#queue.delete(key);
-      this.#queue.set(key, result);
-    }
+    this.#append({ result, key });
     this.#waitingSince ??= performance.now();
     if (this.#queue.size > this.#capacity) {
       this.fail(
@@ -124,11 +127,30 @@ export class Subscriber implements AsyncIterableIterator<SharedResult> {
     }
   }
 
+  /** Everything is told while there is room; then of each thing the newest, until the client has caught up. */
+  #append(delivery: Delivery): void {
+    if (!this.#condensed && this.#queue.size >= this.#capacity / 2) {
+      const waiting = [...this.#queue.values()];
+      this.#queue.clear();
+      this.#condensed = true;
+      for (const earlier of waiting) this.#append(earlier);
+    }
+    const key = this.#condensed ? delivery.key : null;
+    if (key === null) {
+      this.#queue.set(this.#count, delivery);
+      this.#count += 1;
+    } else {
+      // To the end: a client that has a cursor must have everything from before it.
+      this.#queue.delete(key);
+      this.#queue.set(key, delivery);
+    }
+  }
+
   #handOver(result: SharedResult): void {
     const reader = this.#reader;
     this.#reader = null;
     this.#lastCursor = result.cursor;
-    reader?.resolve({ value: result, done: false });
+    reader?.resolve({ value: new Handed(result, this.#take), done: false });
   }
 
   /** Ends the stream with an error, which carries the last cursor that was handed over. */
@@ -147,15 +169,9 @@ export class Subscriber implements AsyncIterableIterator<SharedResult> {
     this.#end();
   }
 
-  next(): Promise<IteratorResult<SharedResult>> {
-    this.#waitingSince = null;
-    for (const [key, result] of this.#queue) {
-      this.#queue.delete(key);
-      if (this.#queue.size > 0) this.#waitingSince = performance.now();
-      if (this.#queue.size < this.#capacity / 2) this.#makeRoom();
-      this.#lastCursor = result.cursor;
-      return Promise.resolve({ value: result, done: false });
-    }
+  next(): Promise<IteratorResult<Handed>> {
+    const result = this.#take();
+    if (result !== null) return Promise.resolve({ value: new Handed(result, this.#take), done: false });
     if (this.#failure !== null) {
       const failure = this.#failure;
       this.#failure = null;
@@ -167,12 +183,25 @@ export class Subscriber implements AsyncIterableIterator<SharedResult> {
     });
   }
 
-  return(): Promise<IteratorResult<SharedResult>> {
+  /** What has waited longest; it counts as sent. */
+  readonly #take = (): SharedResult | null => {
+    for (const [key, { result }] of this.#queue) {
+      this.#queue.delete(key);
+      if (this.#queue.size === 0) this.#condensed = false;
+      this.#waitingSince = this.#queue.size > 0 ? performance.now() : null;
+      if (this.#queue.size < this.#capacity / 2) this.#makeRoom();
+      this.#lastCursor = result.cursor;
+      return result;
+    }
+    return null;
+  };
+
+  return(): Promise<IteratorResult<Handed>> {
     this.finish();
     return Promise.resolve({ value: undefined, done: true });
   }
 
-  throw(error: unknown): Promise<IteratorResult<SharedResult>> {
+  throw(error: unknown): Promise<IteratorResult<Handed>> {
     this.finish();
     return Promise.reject(error);
   }
