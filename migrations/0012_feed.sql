@@ -121,10 +121,12 @@ declare
 begin
   return query
   with found as materialized (
-    select * from feed.events e
+    select e.position, e.topic, e.op, e.entity_id, e.project_id, e.principal_id, e.agent_id, e.changed, e.data, e.depth, e.at
+    from feed.events e
     where e.xid = any (v_open) and pg_visible_in_snapshot(e.xid, p_next) and (p_topics is null or e.topic = any (p_topics))
     union all
-    select * from feed.events e
+    select e.position, e.topic, e.op, e.entity_id, e.project_id, e.principal_id, e.agent_id, e.changed, e.data, e.depth, e.at
+    from feed.events e
     where e.xid >= v_from and pg_visible_in_snapshot(e.xid, p_next) and (p_topics is null or e.topic = any (p_topics))
   ), page as (
     select * from found order by found.position limit p_limit
@@ -149,7 +151,8 @@ declare
 begin
   return query
   with page as (
-    select * from feed.events e
+    select e.position, e.topic, e.op, e.entity_id, e.project_id, e.principal_id, e.agent_id, e.changed, e.data, e.depth, e.at
+    from feed.events e
     where e.position > p_after and (e.xid >= v_from or e.xid = any (v_open))
       and pg_visible_in_snapshot(e.xid, p_next) and (p_topics is null or e.topic = any (p_topics))
     order by e.position

@@ -49,6 +49,9 @@ export interface ReaderOptions {
 }
 
 const restMs = 10;
+/** Under load nobody notices a little more, and each read costs the writers as much however little there is. */
+const busyRestMs = 25;
+const busyEvents = 20;
 const unwatchedRestMs = 1_000;
 const backstopMs = 1_000;
 const pageSize = 500;
@@ -69,6 +72,7 @@ export function createReader(options: ReaderOptions): Reader {
   let timer: NodeJS.Timeout | null = null;
   let round: Promise<void> | null = null;
   let lastRoundAt = 0;
+  let lastRoundEvents = 0;
   let waiting: Waiting[] = [];
   const backstop = setInterval(() => hint(), backstopMs);
   backstop.unref();
@@ -86,13 +90,19 @@ export function createReader(options: ReaderOptions): Reader {
 
   function schedule(): void {
     if (!wanted || round !== null || db === null) return;
-    const rest = waiting.length > 0 || options.isWatched() ? restMs : unwatchedRestMs;
+    const rest = restNow();
     const dueInMs = lastRoundAt + rest - performance.now();
     // Somebody may have begun to watch since the timer was set.
     if (timer !== null) clearTimeout(timer);
     timer = null;
     if (dueInMs <= 0) begin(db);
     else timer = setTimeout(schedule, dueInMs);
+  }
+
+  function restNow(): number {
+    if (waiting.length > 0) return restMs;
+    if (!options.isWatched()) return unwatchedRestMs;
+    return lastRoundEvents >= busyEvents ? busyRestMs : restMs;
   }
 
   function begin(connection: Executor): void {
@@ -119,6 +129,7 @@ export function createReader(options: ReaderOptions): Reader {
   async function readAll(connection: Executor): Promise<void> {
     lastRoundAt = performance.now();
     wanted = false;
+    const before = events;
     const served = waiting;
     waiting = [];
     try {
@@ -137,6 +148,7 @@ export function createReader(options: ReaderOptions): Reader {
       waiting.unshift(...served);
       throw error;
     }
+    lastRoundEvents = events - before;
     for (const { resolve } of served) resolve(mark());
   }
 

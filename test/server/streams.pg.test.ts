@@ -40,7 +40,7 @@ function logActivities(gateway: TestGateway, count: number, bytes = 10): Promise
 describe('shared execution', () => {
   let gateway: TestGateway;
   beforeAll(async () => {
-    gateway = await start();
+    gateway = await start({ TREELINE_LOG: 'silent' });
   });
   afterAll(() => gateway.close());
 
