@@ -228,6 +228,37 @@ describe('a client that reads too slowly', () => {
   }, 120_000);
 });
 
+describe('limits', () => {
+  let gateway: TestGateway;
+  beforeAll(async () => {
+    gateway = await start();
+  });
+  afterAll(() => gateway.close());
+
+  test('a socket carries a hundred operations, a principal watches five hundred different things', async () => {
+    const sockets = await Promise.all(Array.from({ length: 6 }, () => openSocket(gateway, gateway.token)));
+    for (const socket of sockets) await socket.next();
+    const subscribe = (index: number, name: string, agentId: string) =>
+      sockets[index]?.send(
+        subscribeMessage(name, 'subscription ($a: String) { worktreeChanged(agentId: $a) { change } }', { a: agentId }),
+      );
+    for (let n = 0; n < 500; n += 1) subscribe(Math.floor(n / 100), `n${n % 100}`, `agent-${n}`);
+    await untilMetric(gateway, 'treeline_subscribers', (count) => count === 500);
+    subscribe(0, 'one too many', 'agent-0');
+    expect(await sockets[0]?.next()).toMatchObject({
+      id: 'one too many',
+      type: 'error',
+      payload: [{ extensions: { code: 'LIMIT_EXCEEDED' } }],
+    });
+    subscribe(5, 'different', 'agent-500');
+    expect(JSON.stringify(await sockets[5]?.next())).toContain('LIMIT_EXCEEDED');
+    // What others watch already costs nothing more.
+    subscribe(5, 'same', 'agent-0');
+    await untilMetric(gateway, 'treeline_subscribers', (count) => count === 501);
+    await Promise.all(sockets.map((socket) => socket.close()));
+  });
+});
+
 describe('when it is over', () => {
   let gateway: TestGateway;
   beforeAll(async () => {
