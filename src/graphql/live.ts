@@ -2,6 +2,7 @@ import type { ArgBuilder, InputFieldMap, InputShapeFromFields, ObjectRef } from 
 import type { RequestContext } from '../auth/context.ts';
 import type { FeedEvent, Topic } from '../feed/event.ts';
 import { builder, type SchemaTypes } from './builder.ts';
+import { byKey } from './loaders.ts';
 
 /**
  * What a subscription is made of: which topics of the log it follows, and what their events mean to it. How it is
@@ -96,3 +97,30 @@ export function addSubscription<Shape extends WithCursor, Args extends InputFiel
 }
 
 export const cursorDescription = 'Go on from here: give it as `after`, also to another subscription.';
+
+/**
+ * The way to follow rows as they change: those that still are are read now, in one statement, and given to each event of
+ * theirs. Of what has gone meanwhile only the event that says so is told.
+ */
+export function followRows<Row extends { id: string }, Shape>(options: {
+  concerns: (event: FeedEvent) => boolean;
+  isDeletion: (event: FeedEvent) => boolean;
+  load: (context: RequestContext, ids: readonly string[]) => Promise<Row[]>;
+  shape: (event: FeedEvent, row: Row | null) => Shape;
+}): Follower<Shape> {
+  const { concerns, isDeletion, load, shape } = options;
+  return {
+    async follow(events, context) {
+      const relevant = events.filter(concerns);
+      const present = [...new Set(relevant.filter((event) => !isDeletion(event)).map((event) => event.entity_id))];
+      const rows = byKey(present.length === 0 ? [] : await load(context, present), (row) => row.id);
+      return relevant
+        .filter((event) => isDeletion(event) || rows.has(event.entity_id))
+        .map((event) => ({
+          event,
+          key: event.entity_id,
+          shape: shape(event, isDeletion(event) ? null : (rows.get(event.entity_id) ?? null)),
+        }));
+    },
+  };
+}

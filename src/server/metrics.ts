@@ -52,15 +52,7 @@ export function createMetrics(measured: Measured): Metrics {
     buckets: secondsBuckets,
     registers,
   });
-  const gauge = (name: string, help: string, read: () => number) =>
-    new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        this.set(read());
-      },
-    });
+  const gauge = gaugesOf(registry);
   gauge(
     'treeline_pool_connections',
     'Database connections for request work',
@@ -79,20 +71,25 @@ export function createMetrics(measured: Measured): Metrics {
   };
 }
 
+/** Gauges that are read when they are asked for. */
+function gaugesOf(registry: Registry) {
+  return (name: string, help: string, read: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(read());
+      },
+    });
+}
+
 const latencyBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60];
 
 /** Figures of the live feed: what an operator looks at when somebody says that a dashboard stands still. */
 function measureFeed(registry: Registry, measured: Measured): Pick<Metrics, 'executed' | 'delivered' | 'dropped'> {
   const registers = [registry];
-  const gauge = (name: string, help: string, read: () => number) =>
-    new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        this.set(read());
-      },
-    });
+  const gauge = gaugesOf(registry);
   const total = (name: string, help: string, read: () => number) =>
     new Counter({
       name,

@@ -134,6 +134,7 @@ export function serveWebSockets(options: WebSocketOptions): WebSockets {
     held.socket.once('close', () => {
       held.connection?.release();
       for (const operation of held.operations?.values() ?? []) note(operation, 'aborted');
+      held.operations?.clear();
     });
     held.connection.hold();
     return true;

@@ -1,13 +1,6 @@
 import { builder } from '../../graphql/builder.ts';
 import { Change, changeOf } from '../../graphql/change.ts';
-import {
-  addSubscription,
-  cursorDescription,
-  type Follower,
-  type LiveUpdate,
-  type WithCursor,
-} from '../../graphql/live.ts';
-import { byKey } from '../../graphql/loaders.ts';
+import { addSubscription, cursorDescription, type Follower, followRows, type WithCursor } from '../../graphql/live.ts';
 import { encodeId } from '../../kernel/ids.ts';
 import { Project, ProjectRefInput } from './graphql.ts';
 import { changedProjectFields, type ProjectRow } from './model.ts';
@@ -53,20 +46,15 @@ addSubscription({
 });
 
 function followChanges(wanted: string | null): Follower<ProjectUpdateShape> {
-  return {
-    async follow(events, context) {
-      const relevant = events.filter((event) => wanted === null || event.entity_id === wanted);
-      const present = [...new Set(relevant.filter(({ op }) => op !== 'delete').map((event) => event.entity_id))];
-      const rows = present.length === 0 ? [] : await listProjectsById(context.db, present);
-      const byId = byKey(rows, (row) => row.id);
-      return relevant.flatMap((event): LiveUpdate<ProjectUpdateShape>[] => {
-        const id = event.entity_id;
-        const project = byId.get(id) ?? null;
-        // Deleted since: the event that says so is on its way.
-        if (project === null && event.op !== 'delete') return [];
-        const changedFields = changedProjectFields(event.changed);
-        return [{ event, key: id, shape: { change: changeOf(event.op), changedFields, id, project } }];
-      });
-    },
-  };
+  return followRows({
+    concerns: (event) => wanted === null || event.entity_id === wanted,
+    isDeletion: (event) => event.op === 'delete',
+    load: (context, ids) => listProjectsById(context.db, ids),
+    shape: (event, project): ProjectUpdateShape => ({
+      change: changeOf(event.op),
+      changedFields: changedProjectFields(event.changed),
+      id: event.entity_id,
+      project,
+    }),
+  });
 }

@@ -2,14 +2,7 @@ import type { RequestContext } from '../../auth/context.ts';
 import { belongsTo, type FeedEvent } from '../../feed/event.ts';
 import { builder } from '../../graphql/builder.ts';
 import { Change, changeOf } from '../../graphql/change.ts';
-import {
-  addSubscription,
-  cursorDescription,
-  type Follower,
-  type LiveUpdate,
-  type WithCursor,
-} from '../../graphql/live.ts';
-import { byKey } from '../../graphql/loaders.ts';
+import { addSubscription, cursorDescription, type Follower, followRows, type WithCursor } from '../../graphql/live.ts';
 import { RequestError } from '../../kernel/errors.ts';
 import { encodeId } from '../../kernel/ids.ts';
 import { ProjectRefInput } from '../project/graphql.ts';
@@ -81,27 +74,17 @@ async function requireWorktreeId(context: RequestContext, reference: WorktreeRef
 }
 
 function followChanges(wanted: Wanted): Follower<WorktreeUpdateShape> {
-  return {
-    async follow(events, context) {
-      const relevant = events.filter((event) => concerns(event, wanted));
-      const present = [...new Set(relevant.filter((event) => !isDeletion(event)).map((event) => event.entity_id))];
-      const rows = present.length === 0 ? [] : await listWorktreesById(context.db, present);
-      const byId = byKey(rows, (row) => row.id);
-      return relevant.flatMap((event): LiveUpdate<WorktreeUpdateShape>[] => {
-        const id = event.entity_id;
-        const worktree = byId.get(id) ?? null;
-        // Deleted since: the event that says so is on its way.
-        if (worktree === null && !isDeletion(event)) return [];
-        const change = event.topic === 'worktrees' ? changeOf(event.op) : 'updated';
-        const changedFields = event.topic === 'claims' ? ['claim'] : changedWorktreeFields(event.changed);
-        return [{ event, key: id, shape: { change, changedFields, id, worktree } }];
-      });
-    },
-  };
-}
-
-function isDeletion(event: FeedEvent): boolean {
-  return event.topic === 'worktrees' && event.op === 'delete';
+  return followRows({
+    concerns: (event) => concerns(event, wanted),
+    isDeletion: (event) => event.topic === 'worktrees' && event.op === 'delete',
+    load: (context, ids) => listWorktreesById(context.db, ids),
+    shape: (event, worktree): WorktreeUpdateShape => ({
+      change: event.topic === 'worktrees' ? changeOf(event.op) : 'updated',
+      changedFields: event.topic === 'claims' ? ['claim'] : changedWorktreeFields(event.changed),
+      id: event.entity_id,
+      worktree,
+    }),
+  });
 }
 
 function concerns(event: FeedEvent, { worktreeId, projectId, agentId }: Wanted): boolean {
