@@ -40,7 +40,9 @@ const options = {
     .describe('a login of its own for request work; unset: DATABASE_URL, taking on the role treeline_runtime'),
   DATABASE_LISTEN_URL: url('postgres', 'postgresql')
     .optional()
-    .describe('a direct connection for LISTEN; unset: DATABASE_URL'),
+    .describe(
+      'a direct connection for LISTEN and for reading the log, as the owner or a member of treeline_runtime; unset: DATABASE_URL',
+    ),
   AUTH_JWKS_URL: url('http', 'https').optional().describe("an identity provider's key set: its JWTs are accepted"),
   AUTH_ISSUER: text.optional().describe('the issuer that JWTs must name; required with AUTH_JWKS_URL'),
   AUTH_AUDIENCE: text.optional().describe('the audience that JWTs must name; required with AUTH_JWKS_URL'),
