@@ -230,6 +230,8 @@ begin
     v_name := 'events_' || to_char(v_day, 'YYYYMMDD');
     if to_regclass('feed.' || v_name) is null then
       execute format('create table feed.%I (like feed.events including defaults including constraints)', v_name);
+      -- Locked before it is looked at: what came in between would belong to both.
+      lock table feed.events_default in access exclusive mode;
       -- What was written while this day had no partition moves in, with its positions and transactions.
       execute format(
         'with moved as (delete from feed.events_default where at >= %L and at < %L returning *)
@@ -260,6 +262,10 @@ begin
   end if;
   perform pg_advisory_xact_lock(hashtextextended('feed.partitions', 0));
   perform set_config('lock_timeout', '1s', true);
+  -- Before the days: taking one of those away locks the log until the end.
+  with gone as (delete from feed.events_default where at < v_cutoff returning xid)
+  select xid into v_newest from gone order by xid desc limit 1;
+  perform feed.note_dropped(v_newest);
   for v_partition in
     select c.oid::regclass as name, c.relname
     from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
@@ -286,9 +292,6 @@ begin
     end;
     perform set_config('lock_timeout', '1s', true);
   end loop;
-  with gone as (delete from feed.events_default where at < v_cutoff returning xid)
-  select xid into v_newest from gone order by xid desc limit 1;
-  perform feed.note_dropped(v_newest);
   return v_dropped;
 end
 $$;

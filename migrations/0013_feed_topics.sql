@@ -39,12 +39,12 @@ begin
   if tg_op = 'INSERT' then
     insert into feed.events (topic, op, entity_id, project_id, principal_id, agent_id, data, depth)
     select 'worktrees', 'insert', n.id, n.project_id, v_principal, n.agent_id,
-      jsonb_build_object('name', n.name, 'version', (extract(epoch from n.updated_at) * 1000000)::bigint, 'after', jsonb_build_object('status', n.status, 'in_flight', n.in_flight, 'active', n.active, 'agent_id', n.agent_id, 'agent_state', n.agent_state)), v_depth
+      jsonb_build_object('name', n.name, 'version', (extract(epoch from n.updated_at) * 1000000)::bigint, 'after', jsonb_build_object('project_id', n.project_id, 'status', n.status, 'in_flight', n.in_flight, 'active', n.active, 'agent_id', n.agent_id, 'agent_state', n.agent_state)), v_depth
     from new_rows n;
   elsif tg_op = 'DELETE' then
     insert into feed.events (topic, op, entity_id, project_id, principal_id, agent_id, data, depth)
     select 'worktrees', 'delete', o.id, o.project_id, v_principal, o.agent_id,
-      jsonb_build_object('name', o.name, 'before', jsonb_build_object('status', o.status, 'in_flight', o.in_flight, 'active', o.active, 'agent_id', o.agent_id, 'agent_state', o.agent_state)), v_depth
+      jsonb_build_object('name', o.name, 'before', jsonb_build_object('project_id', o.project_id, 'status', o.status, 'in_flight', o.in_flight, 'active', o.active, 'agent_id', o.agent_id, 'agent_state', o.agent_state)), v_depth
     from old_rows o;
   else
     insert into feed.events (topic, op, entity_id, project_id, principal_id, agent_id, changed, data, depth)
@@ -79,10 +79,8 @@ begin
         case when n.status is distinct from o.status then 'status' end
       ], null),
       jsonb_build_object('name', n.name, 'version', (extract(epoch from n.updated_at) * 1000000)::bigint,
-        'before', jsonb_build_object('status', o.status, 'in_flight', o.in_flight, 'active', o.active, 'agent_id', o.agent_id, 'agent_state', o.agent_state)
-          -- Whoever watches the project that it was moved from hears of it too.
-          || case when n.project_id <> o.project_id then jsonb_build_object('project_id', o.project_id) else '{}' end,
-        'after', jsonb_build_object('status', n.status, 'in_flight', n.in_flight, 'active', n.active, 'agent_id', n.agent_id, 'agent_state', n.agent_state)), v_depth
+        'before', jsonb_build_object('project_id', o.project_id, 'status', o.status, 'in_flight', o.in_flight, 'active', o.active, 'agent_id', o.agent_id, 'agent_state', o.agent_state),
+        'after', jsonb_build_object('project_id', n.project_id, 'status', n.status, 'in_flight', n.in_flight, 'active', n.active, 'agent_id', n.agent_id, 'agent_state', n.agent_state)), v_depth
     from new_rows n join old_rows o on o.id = n.id
     -- updated_at moves with everything that shows. A heartbeat moves last_sync_at alone, and is news once a minute.
     where n.updated_at is distinct from o.updated_at or (
@@ -164,6 +162,8 @@ as $$
     end
     -- A heartbeat is news once a minute.
     when p_new.renewed_at >= p_old.renewed_at + interval '1 minute' then 'renewed'
+    -- Whoever waits for the lapse must not wait too long.
+    when p_new.expires_at < p_old.expires_at then 'renewed'
   end
 $$;
 
@@ -246,7 +246,7 @@ begin
   from due where due.worktree_id = c.worktree_id;
   get diagnostics lapsed = row_count;
   -- What was skipped is over already: the caller comes back for it.
-  next_at := (select min(c.expires_at) from registry.worktree_claims c where c.agent_id is not null);
+  next_at := (select min(c.expires_at) from registry.worktree_claims c where c.agent_id is not null and isfinite(c.expires_at));
   return next;
 end
 $$;
@@ -568,8 +568,8 @@ declare
   v_depth smallint := coalesce(nullif(current_setting('feed.depth', true), ''), '0')::smallint;
   v_written bigint;
 begin
-  if tg_op = 'DELETE' and tg_table_name = 'tokens' then
-    insert into feed.events (topic, op, entity_id, depth) select 'tokens', 'delete', o.id, v_depth from old_rows o;
+  if tg_op = 'DELETE' and tg_table_name in ('tokens', 'principals') then
+    insert into feed.events (topic, op, entity_id, depth) select tg_table_name, 'delete', o.id, v_depth from old_rows o;
   elsif tg_op = 'DELETE' then
     insert into feed.events (topic, op, entity_id, depth)
     select distinct 'principals', 'update', o.principal_id::text, v_depth from old_rows o;
@@ -596,6 +596,8 @@ create trigger feed_tokens_delete after delete on auth.tokens
   referencing old table as old_rows for each statement execute function feed.on_rights();
 create trigger feed_principals_update after update on auth.principals
   referencing new table as new_rows old table as old_rows for each statement execute function feed.on_rights();
+create trigger feed_principals_delete after delete on auth.principals
+  referencing old table as old_rows for each statement execute function feed.on_rights();
 create trigger feed_space_members_delete after delete on auth.space_members
   referencing old table as old_rows for each statement execute function feed.on_rights();
 

@@ -41,7 +41,7 @@ const options = {
   DATABASE_LISTEN_URL: url('postgres', 'postgresql')
     .optional()
     .describe(
-      'a direct connection for LISTEN and for reading the log, as the owner or a member of treeline_runtime; unset: DATABASE_URL',
+      'a direct connection, not through a pooler, to LISTEN and read the log as the owner; unset: DATABASE_URL',
     ),
   AUTH_JWKS_URL: url('http', 'https').optional().describe("an identity provider's key set: its JWTs are accepted"),
   AUTH_ISSUER: text.optional().describe('the issuer that JWTs must name; required with AUTH_JWKS_URL'),

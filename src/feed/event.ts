@@ -39,8 +39,12 @@ export interface FeedEvent {
 
 /** Whether an event is of a project's, or of something that was its until then. */
 export function belongsTo(event: FeedEvent, projectId: string): boolean {
-  const { before } = event.data as { before?: { project_id?: string } };
-  return event.project_id === projectId || before?.project_id === projectId;
+  const { before } = event.data as { before?: State };
+  return (
+    event.project_id === projectId ||
+    before?.project_id === projectId ||
+    (event.between ?? []).some((state) => state.project_id === projectId)
+  );
 }
 
 type State = Readonly<Record<string, unknown>>;

@@ -1,11 +1,12 @@
+import pLimit from 'p-limit';
 import type pg from 'pg';
-import { RequestError } from '../kernel/errors.ts';
+import { RequestError, StartupError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import { type CursorSeal, decodeCursor, encodeCursor, expired, type Place } from './cursor.ts';
 import { createDoorbell } from './doorbell.ts';
 import type { FeedEvent, Topic } from './event.ts';
 import { createHub, type Following, type FollowOptions } from './hub.ts';
-import { listen } from './listener.ts';
+import { type Listener, listen } from './listener.ts';
 import { currentPlace, isRetained, readPage } from './log.ts';
 import { createReader, type Mark } from './reader.ts';
 
@@ -24,7 +25,7 @@ export interface Feed {
    * What lies between two places, page by page, oldest first.
    * @throws RequestError CURSOR_EXPIRED when the log no longer holds all of it
    */
-  replay(span: { after: Place; until: Place; topics: readonly Topic[] }): AsyncGenerator<FeedEvent[]>;
+  replay(span: ReplaySpan): AsyncGenerator<FeedEvent[]>;
   /** Where the log stands now, as a cursor: whatever is read after the call is at least as new. */
   now(): Promise<string>;
   cursorOf(place: Place): string;
@@ -38,6 +39,14 @@ export interface Feed {
   close(): Promise<void>;
 }
 
+export interface ReplaySpan {
+  after: Place;
+  until: Place;
+  topics: readonly Topic[];
+  /** Asked before each page: whether anybody still wants it. */
+  isWanted: () => boolean;
+}
+
 export interface FeedFigures {
   followers: number;
   queued: number;
@@ -49,6 +58,7 @@ export interface FeedFigures {
 
 const replayPageSize = 500;
 const settleMs = 1_000;
+const startPatienceMs = 20_000;
 
 export async function openFeed(options: {
   /** A direct connection, as the role that owns the schema. */
@@ -60,6 +70,7 @@ export async function openFeed(options: {
 }): Promise<Feed> {
   const { log, pool, ownerPool } = options;
   const hub = createHub();
+  const replayTurn = pLimit(Math.max(1, Math.floor((pool.options.max ?? 10) / 2)));
   const doorbell = createDoorbell(options);
   let seal: CursorSeal | null = null;
 
@@ -89,7 +100,12 @@ export async function openFeed(options: {
     },
     onSessionEnd: () => reader.disconnect(),
   });
-  await listener.started;
+  await startedWithin(listener, startPatienceMs).catch(async (error: unknown) => {
+    reader.close();
+    await listener.close();
+    await doorbell.close();
+    throw error;
+  });
 
   function currentSeal(): CursorSeal {
     if (seal === null)
@@ -106,10 +122,14 @@ export async function openFeed(options: {
     tap: hub.tap,
     mark: reader.mark,
     fresh: reader.fresh,
-    async *replay({ after, until, topics }) {
+    async *replay({ after, until, topics, isWanted }) {
       let place = after;
-      while (place.within !== null || place.prev !== until.prev) {
-        const page = await readPage(pool, { after: place, next: until.prev, topics, limit: replayPageSize });
+      while (isWanted() && (place.within !== null || place.prev !== until.prev)) {
+        const from = place;
+        // Page by page in turn: those who come back by the hundred leave connections for everybody else.
+        const page = await replayTurn(() =>
+          readPage(pool, { after: from, next: until.prev, topics, limit: replayPageSize }),
+        );
         // After the page was read: had it been cut short by retention, this would say so.
         if (!(await isRetained(pool, place.prev))) throw expired();
         place = page.place;
@@ -143,6 +163,20 @@ export async function openFeed(options: {
       await doorbell.close();
     },
   };
+}
+
+async function startedWithin(listener: Listener, patienceMs: number): Promise<void> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    const { lastError } = listener;
+    const reason = lastError instanceof Error ? lastError.message || String(lastError) : 'no answer';
+    reject(new StartupError(`Cannot listen to the database with DATABASE_LISTEN_URL (or DATABASE_URL): ${reason}.`));
+  }, patienceMs);
+  try {
+    await Promise.race([listener.started, promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 async function openEpoch(ownerPool: pg.Pool): Promise<CursorSeal> {

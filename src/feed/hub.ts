@@ -47,7 +47,7 @@ export function createHub(): Hub {
   let overflows = 0;
 
   function checkSettled(): void {
-    if (settling.size === 0 || [...queues].some((queue) => queue.isCrowded)) return;
+    if (settling.size === 0 || [...queues].some((queue) => queue.isCrowded && !queue.isStuck)) return;
     for (const resolve of settling) resolve();
     settling.clear();
   }
@@ -89,7 +89,10 @@ export function createHub(): Hub {
     },
     settled(patienceMs) {
       const { promise, resolve } = Promise.withResolvers<void>();
-      const timer = setTimeout(resolve, patienceMs);
+      const timer = setTimeout(() => {
+        for (const queue of queues) queue.isStuck = queue.isCrowded;
+        resolve();
+      }, patienceMs);
       settling.add(resolve);
       checkSettled();
       return promise.finally(() => {
@@ -130,6 +133,8 @@ class Queue implements Following {
   #wake: (() => void) | null = null;
   #failure: RequestError | null = null;
   #ended = false;
+  /** It was waited for in vain; not again before it moves. */
+  isStuck = false;
 
   constructor(options: QueueOptions) {
     this.#options = options;
@@ -189,6 +194,7 @@ class Queue implements Following {
       this.#events.delete(key);
       events.push(event);
     }
+    this.isStuck = false;
     this.#options.onTaken();
     return events;
   }

@@ -12,6 +12,8 @@ export interface Listener {
   /** Whether changes are being heard, and what was missed while they were not has been read. */
   readonly listening: boolean;
   readonly reconnects: number;
+  /** Why it did not listen when it last tried. */
+  readonly lastError: unknown;
   /** Gives the connection up and makes a new one: it is not to be trusted any more. */
   drop(): void;
   close(): Promise<void>;
@@ -32,12 +34,13 @@ const firstDelayMs = 100;
 const longestDelayMs = 5_000;
 const connectTimeoutMs = 10_000;
 /** A half-open connection answers nothing: the reader asks at least once a second, so this is noticed. */
-const queryTimeoutMs = 10_000;
+const queryTimeoutMs = 30_000;
 
 export function listen(options: ListenerOptions): Listener {
   const { log } = options;
   const stop = new AbortController();
   const started = Promise.withResolvers<void>();
+  let lastError: unknown = null;
   let listening = false;
   let sessions = 0;
   let drop: () => void = () => {};
@@ -85,6 +88,7 @@ export function listen(options: ListenerOptions): Listener {
       const wasUp = await session().then(
         () => true,
         (error: unknown) => {
+          lastError = error;
           if (!stop.signal.aborted) log.warn({ err: error }, 'cannot listen to the database; trying again');
           return false;
         },
@@ -100,6 +104,9 @@ export function listen(options: ListenerOptions): Listener {
   const running = run();
   return {
     started: started.promise,
+    get lastError() {
+      return lastError;
+    },
     get listening() {
       return listening;
     },

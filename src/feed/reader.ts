@@ -62,6 +62,8 @@ interface Waiting {
   reject: (error: unknown) => void;
 }
 
+const goingAway = () => new RequestError('RESYNC_REQUIRED', 'The gateway is going away: subscribe again.');
+
 export function createReader(options: ReaderOptions): Reader {
   let db: Executor | null = null;
   let place: Place | null = null;
@@ -73,6 +75,7 @@ export function createReader(options: ReaderOptions): Reader {
   let round: Promise<void> | null = null;
   let lastRoundAt = 0;
   let lastRoundEvents = 0;
+  let closed = false;
   let waiting: Waiting[] = [];
   const backstop = setInterval(() => hint(), backstopMs);
   backstop.unref();
@@ -133,16 +136,16 @@ export function createReader(options: ReaderOptions): Reader {
     const served = waiting;
     waiting = [];
     try {
-      for (;;) {
+      // One window that began in this round: what comes meanwhile waits for the next, or those who wait would wait for ever.
+      for (let complete = false, began = false; !(complete && began); ) {
         if (place === null) throw new Error('a read before the first session');
+        began ||= place.within === null;
         const read = await readPage(connection, { after: place, next: null, topics: null, limit: pageSize });
         if (db !== connection) throw new Error('the session ended');
-        const throughout = place.within === null;
+        complete = read.complete;
         place = read.place;
         publish(read.events);
-        // A page within a window that an earlier session began is followed by what came since.
-        if (read.complete && throughout) break;
-        await options.settled();
+        if (!complete) await options.settled();
       }
     } catch (error) {
       waiting.unshift(...served);
@@ -166,15 +169,19 @@ export function createReader(options: ReaderOptions): Reader {
     hint,
     mark,
     fresh: () => {
+      if (closed) return Promise.reject(goingAway());
       const { promise, resolve, reject } = Promise.withResolvers<Mark>();
       const entry = { resolve, reject };
       waiting.push(entry);
       hint();
-      const impatient = setTimeout(() => {
+      // While it hears, it gets there; however much there is to read before.
+      const impatient = setInterval(() => {
+        if (db !== null) return;
         waiting = waiting.filter((other) => other !== entry);
         reject(new RequestError('RESYNC_REQUIRED', 'The gateway does not hear its database at the moment: try again.'));
       }, freshPatienceMs);
-      return promise.finally(() => clearTimeout(impatient));
+      impatient.unref();
+      return promise.finally(() => clearInterval(impatient));
     },
     connect: async (connection) => {
       // A read of the session before, which fails by itself.
@@ -195,11 +202,11 @@ export function createReader(options: ReaderOptions): Reader {
       place = null;
     },
     close: () => {
+      closed = true;
       db = null;
       clearInterval(backstop);
       if (timer !== null) clearTimeout(timer);
-      for (const { reject } of waiting)
-        reject(new RequestError('RESYNC_REQUIRED', 'The gateway is going away: subscribe again.'));
+      for (const { reject } of waiting) reject(goingAway());
     },
     get events() {
       return events;

@@ -10,9 +10,11 @@ export type EndReason = 'expired' | 'revoked' | 'stalled' | 'leaving';
 export interface Connection {
   /**
    * It carries a stream now. Once is enough.
-   * @throws RequestError LIMIT_EXCEEDED when its principal has too many
+   * @throws RequestError LIMIT_EXCEEDED when its principal has too many, UNAUTHENTICATED when the right to it has ended since
    */
   hold(): void;
+  /** Called once it is over, at once if it is already. @returns a function that takes it back */
+  onRelease(act: () => void): () => void;
   end(reason: EndReason): void;
   /** It is over, however it ended. */
   release(): void;
@@ -26,7 +28,7 @@ export interface Connections {
   endAll(): void;
 }
 
-interface Held {
+interface Known {
   viewer: Viewer;
   end: (reason: EndReason) => void;
 }
@@ -36,29 +38,36 @@ const mostPerPrincipal = 1_000;
 const longestTimerMs = 2 ** 31 - 1;
 
 export function createConnections(): Connections {
-  const all = new Set<Held>();
-  const perPrincipal = new Map<string, number>();
-
-  function count({ principalId }: Viewer, change: 1 | -1): void {
-    const now = (perPrincipal.get(principalId) ?? 0) + change;
-    if (now === 0) perPrincipal.delete(principalId);
-    else perPrincipal.set(principalId, now);
-  }
+  const all = new Set<Known>();
+  const heldBy = new Map<string, number>();
 
   function endWhere(concerns: (viewer: Viewer) => boolean, reason: EndReason): void {
-    for (const held of [...all]) if (concerns(held.viewer)) held.end(reason);
+    for (const known of [...all]) if (concerns(known.viewer)) known.end(reason);
   }
 
   return {
     open(viewer, end) {
-      const held = { viewer, end };
+      const { principalId } = viewer;
+      const onRelease = new Set<() => void>();
       let expiry: NodeJS.Timeout | null = null;
+      let held = false;
+      let ended = false;
+      let released = false;
+      // Known from the start: its right may end while a slow client still sends what it wants.
+      const known: Known = {
+        viewer,
+        end: (reason) => {
+          ended = true;
+          if (held) end(reason);
+        },
+      };
+      all.add(known);
 
       function endWhenExpired(): void {
         if (viewer.expiresAtMs === null) return;
         const leftMs = viewer.expiresAtMs - Date.now();
         if (leftMs <= 0) {
-          end('expired');
+          known.end('expired');
           return;
         }
         expiry = setTimeout(endWhenExpired, Math.min(leftMs, longestTimerMs));
@@ -67,21 +76,36 @@ export function createConnections(): Connections {
 
       return {
         hold() {
-          if (all.has(held)) return;
-          if ((perPrincipal.get(viewer.principalId) ?? 0) >= mostPerPrincipal) {
+          if (ended) throw new RequestError('UNAUTHENTICATED', 'The token has ended: subscribe with another.');
+          if (held || released) return;
+          const count = heldBy.get(principalId) ?? 0;
+          if (count >= mostPerPrincipal) {
             throw new RequestError(
               'LIMIT_EXCEEDED',
               `A principal has at most ${mostPerPrincipal} sockets and streams: close some, or put more subscriptions on one socket.`,
             );
           }
-          all.add(held);
-          count(viewer, 1);
+          held = true;
+          heldBy.set(principalId, count + 1);
           endWhenExpired();
         },
-        end,
+        onRelease(act) {
+          if (released) act();
+          else onRelease.add(act);
+          return () => void onRelease.delete(act);
+        },
+        end: known.end,
         release() {
+          if (released) return;
+          released = true;
+          all.delete(known);
           if (expiry !== null) clearTimeout(expiry);
-          if (all.delete(held)) count(viewer, -1);
+          if (held) {
+            const count = (heldBy.get(principalId) ?? 1) - 1;
+            if (count === 0) heldBy.delete(principalId);
+            else heldBy.set(principalId, count);
+          }
+          for (const act of [...onRelease]) act();
         },
       };
     },

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import { value } from '../support/sql.ts';
@@ -82,6 +84,50 @@ describe('a stream ends with the right to it', () => {
     await expect(response.text()).rejects.toThrow();
     await untilMetric(there, 'treeline_subscribers', (count) => count === 0);
   });
+
+  test('a request that was let in and sends what it wants only after the revocation gets nothing', async () => {
+    const { token, tokenId } = await somebody();
+    const body = JSON.stringify({ query: document });
+    const { hostname, port } = new URL(here.url);
+    const pending = request({
+      hostname,
+      port,
+      path: '/graphql',
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        accept: 'text/event-stream',
+        authorization: `Bearer ${token}`,
+        'content-length': Buffer.byteLength(body),
+      },
+    });
+    const answered = once(pending, 'response') as Promise<[IncomingMessage]>;
+    pending.write(body.slice(0, 5));
+    await untilUsed(tokenId);
+    await here.ask('mutation ($token: ID!) { revokeToken(input: { token: $token }) { userErrors { code } } }', {
+      token: tokenId,
+    });
+    // The gateway has heard of it once it has ended another stream for the same reason.
+    const other = await somebody();
+    const watching = await watch(here, document, {}, other.token);
+    await here.ask('mutation ($token: ID!) { revokeToken(input: { token: $token }) { userErrors { code } } }', {
+      token: other.tokenId,
+    });
+    await watching.socket.closed;
+    pending.end(body.slice(5));
+    const [response] = await answered;
+    let text = '';
+    for await (const chunk of response) text += chunk;
+    expect(text).toContain('UNAUTHENTICATED');
+  });
+
+  /** Until a token was looked up: a request with it has been let in. */
+  async function untilUsed(tokenId: string): Promise<void> {
+    const key = Buffer.from(tokenId, 'base64url').toString().split(':')[1];
+    while (
+      (await value(here.database.owner, 'select last_used_at is null from auth.tokens where id = $1', [key])) === true
+    );
+  }
 
   test('a token that is used or made ends nothing', async () => {
     const { token } = await somebody();

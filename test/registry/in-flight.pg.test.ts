@@ -207,6 +207,26 @@ describe('inFlightWork', () => {
     }
   });
 
+  test('a host that has another name takes its work into the sets that name it, and out of the others', async () => {
+    await reset();
+    await sql(`select registry.upsert_host('laptop')`);
+    await sql(`update registry.worktrees set ahead_of_trunk = 1 where name in ('w1', 'w2')`);
+    await sql(
+      `update registry.worktrees set host_id = (select id from registry.hosts where name = 'laptop') where name = 'w1'`,
+    );
+    const [laptop, desktop] = [
+      await watch<Update>(gateway, document, { filter: { host: 'laptop' } }),
+      await watch<Update>(gateway, document, { filter: { host: 'desktop' } }),
+    ];
+    await sql(`update registry.hosts set name = 'desktop' where name = 'laptop'`);
+    expect(await laptop.next()).toMatchObject({ presence: 'LEFT', worktree: { name: 'w1' } });
+    expect(await desktop.next()).toMatchObject({ presence: 'ENTERED', worktree: { name: 'w1' } });
+    await Promise.all([laptop.close(), desktop.close()]);
+    await sql(
+      `update registry.worktrees set host_id = (select id from registry.hosts where name = 'local') where name = 'w1'`,
+    );
+  });
+
   describe('by the clock alone', () => {
     const stale = { staleForMinutes: 1, project: { slug: 'in-flight' } };
     const name = (update: Update) => [update.presence, update.worktree?.name];
@@ -238,6 +258,25 @@ describe('inFlightWork', () => {
       await sql(`select registry.update_worktree_git_state(id) from registry.worktrees where name in ('w1', 'w2')`);
       expect(name(await watching.next())).toEqual(['LEFT', 'w1']);
       expect(name(await watching.next())).toEqual(['ENTERED', 'w3']);
+      await watching.close();
+    });
+
+    test('what grows stale is told also while others change all the time', async () => {
+      await reset();
+      await sql(
+        `update registry.worktrees set ahead_of_trunk = 1, last_sync_at = now() - interval '58.8 seconds' where name = 'w1'`,
+      );
+      const watching = await watch<Update>(gateway, document, { filter: stale });
+      let busy = true;
+      const changing = (async () => {
+        while (busy)
+          await sql(
+            `update registry.worktrees set ahead_of_trunk = 1, behind_trunk = behind_trunk + 1 where name = 'w2'`,
+          );
+      })();
+      expect(name(await watching.next())).toEqual(['ENTERED', 'w1']);
+      busy = false;
+      await changing;
       await watching.close();
     });
 

@@ -275,6 +275,16 @@ describe('claimChanged', () => {
     await watching.close();
   });
 
+  test('a renewal for a shorter time brings the lapse nearer', async () => {
+    const { id: projectId } = await project();
+    const key = await worktree(projectId, 'w');
+    const watching = await watch<Update>(gateway, document, { project: { id: projectId } });
+    await sql(`select registry.claim_worktree($1, 'ada', p_ttl => '1 hour')`, [key]);
+    await sql(`select registry.renew_claim($1, 1, '1 second')`, [key]);
+    expect((await watching.until((update) => update.reason === 'LAPSED')).length).toBe(3);
+    await watching.close();
+  });
+
   test('what lapsed and was not noticed is told before the claim that follows', async () => {
     const { id: projectId } = await project();
     const key = await worktree(projectId, 'w');

@@ -290,6 +290,23 @@ describe('when it is over', () => {
     await untilMetric(gateway, 'treeline_subscribers', (count) => count === 0);
   });
 
+  test('nor do server-sent events that are aborted before they begin', async () => {
+    const filtered = activities.replace('after: $after', 'after: $after, filter: { agentId: "nobody" }');
+    await Promise.all(
+      Array.from({ length: 60 }, async () => {
+        const abort = new AbortController();
+        const request = events(gateway, filtered, { signal: abort.signal }).then((response) => response.text());
+        setImmediate(() => abort.abort());
+        await request.catch(() => {});
+      }),
+    );
+    // One more that stands for sure: whatever those did, they have done.
+    const last = await watch(gateway, activities);
+    await last.close();
+    await untilMetric(gateway, 'treeline_subscribers', (count) => count === 0);
+    await untilMetric(gateway, 'treeline_subscription_groups', (count) => count === 0);
+  });
+
   test('nor do ones that are refused, or end while they begin', async () => {
     const socket = await openSocket(gateway, gateway.token);
     await socket.next();

@@ -44,14 +44,16 @@ export function startLapses({ ownerPool, feed, log }: { ownerPool: Pool; feed: F
       `select lapsed, (extract(epoch from next_at - clock_timestamp()) * 1000)::float8 as next_in_ms from registry.lapse_claims()`,
     );
     const inMs = rows[0]?.next_in_ms ?? null;
-    if (inMs !== null) waitUntil(Date.now() + (inMs <= 0 ? againMs : Math.ceil(inMs)));
+    if (inMs !== null && Number.isFinite(inMs)) waitUntil(Date.now() + (inMs <= 0 ? againMs : Math.ceil(inMs)));
   }
 
   // Renewals are not told of one by one: the look at the old time finds the new one.
   const untap = feed.tap(['claims'], (events) => {
-    for (const { data } of events) {
+    for (const { data, at } of events) {
       const { after } = data as { after?: { agent_id: string | null; expires_at: string } };
-      if (after?.agent_id != null) waitUntil(Date.parse(after.expires_at));
+      // By the database's clock alone: ours may be another.
+      const leftMs = after?.agent_id == null ? Number.NaN : Date.parse(after.expires_at) - Date.parse(at);
+      if (Number.isFinite(leftMs)) waitUntil(Date.now() + leftMs);
     }
   });
   look();

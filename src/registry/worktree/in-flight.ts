@@ -1,8 +1,16 @@
 import type { RequestContext } from '../../auth/context.ts';
 import { belongsTo, type FeedEvent } from '../../feed/event.ts';
 import type { Follower, LiveUpdate, WithCursor } from '../../graphql/live.ts';
+import { factsOf, factsSuffice, firstPageOf, fits, isRenaming, statesBetween } from './facts.ts';
 import type { WorktreeFilter, WorktreeRow } from './model.ts';
-import { listMatching, listMatchingIds, listWorktreesById, type MatchedWorktreeRow, nextStaleInMs } from './store.ts';
+import {
+  listInFlightIdsOf,
+  listMatching,
+  listMatchingIds,
+  listWorktreesById,
+  type MatchedWorktreeRow,
+  nextStaleInMs,
+} from './store.ts';
 
 /**
  * Membership of a filtered set of work in flight. What belongs is decided by the query's own conditions, so that a
@@ -48,34 +56,38 @@ export async function followInFlight(
 
   /** Whether the event can have changed membership or a member, as far as its own facts tell. */
   function concerns(event: FeedEvent, replayed: boolean): boolean {
+    if (isRenaming(event)) return event.changed.includes('name');
     if (!replayed && (members.has(event.entity_id) || doubtful.has(event.entity_id))) return true;
     if (projectId !== null && !belongsTo(event, projectId)) return false;
     if (event.topic === 'claims') return true;
     const { before, after } = factsOf(event);
     // Without facts (its files changed) it is looked at.
     if (event.op === 'update' && after === undefined) return true;
-    const states = [...(event.between ?? []), ...(after === undefined ? [] : [after])] as unknown as Facts[];
     // Of what was before, only one that comes back, or began just then, may still think that it is.
-    const mayBeBelieved = replayed || (event.firstPage ?? event.page) <= loadedUntil;
-    return (mayBeBelieved && before?.in_flight === true) || states.some((state) => state.in_flight === true);
+    const mayBeBelieved = replayed || firstPageOf(event) <= loadedUntil;
+    const states = [mayBeBelieved ? before : undefined, ...statesBetween(event), after];
+    return states.some((state) => state?.in_flight === true);
   }
 
   /** Whether it belonged at the time of the event; null: nobody knows any more. */
   function belongsAt(event: FeedEvent, row: MatchedWorktreeRow | undefined): boolean | null {
     if (event.topic === 'worktrees' && event.op === 'delete') return false;
     if (row === undefined) return null;
+    if (isRenaming(event)) return row.matches;
     const { after, version } = factsOf(event);
-    if (event.topic === 'claims') {
-      const isClaimed = after?.agent_id != null;
-      return row.matches || !row.in_flight || isClaimed !== filter.claimed ? row.matches : null;
-    }
+    if (event.topic === 'claims') return belongsByClaim(row, after?.agent_id != null);
     if (after === undefined || version === undefined || row.version <= version) return row.matches;
     if (!fits(after, filter)) return false;
     return isToldByFacts ? true : null;
   }
 
-  function live(event: FeedEvent, row: MatchedWorktreeRow | undefined): Updates {
-    const id = event.entity_id;
+  /** Claims have no version: a row that does not fit although the claim would let it has moved on. */
+  function belongsByClaim(row: MatchedWorktreeRow, isClaimed: boolean): boolean | null {
+    if (row.matches || !row.in_flight || isClaimed !== filter.claimed) return row.matches;
+    return null;
+  }
+
+  function live({ event, id }: Concerned, row: MatchedWorktreeRow | undefined): Updates {
     const belonged = members.has(id);
     const belongs = belongsAt(event, row);
     const told = (presence: InFlightShape['presence']): Updates => [
@@ -84,7 +96,7 @@ export async function followInFlight(
     if (belongs === null) {
       // The event that says what became of it is on its way.
       if (belonged) return row === undefined ? [] : told('updated');
-      if (!doubtful.has(id)) doubtful.set(id, event.firstPage ?? event.page);
+      if (!doubtful.has(id)) doubtful.set(id, firstPageOf(event));
       return [];
     }
     const since = doubtful.get(id) ?? passedThrough(event);
@@ -97,27 +109,29 @@ export async function followInFlight(
 
   /** From which page on somebody may have seen it in the set although it never was a member here; null: never. */
   function passedThrough(event: FeedEvent): number | null {
-    const firstPage = event.firstPage ?? event.page;
+    const firstPage = firstPageOf(event);
     const { before } = factsOf(event);
     const early = firstPage <= loadedUntil && before !== undefined ? [before] : [];
-    const states = [...early, ...((event.between ?? []) as unknown as Facts[])];
-    return states.some((state) => fits(state, filter)) ? firstPage : null;
+    return [...early, ...statesBetween(event)].some((state) => fits(state, filter)) ? firstPage : null;
   }
 
-  function replay(event: FeedEvent, row: MatchedWorktreeRow | undefined): Updates {
-    const id = event.entity_id;
+  function replay({ event, id }: Concerned, row: MatchedWorktreeRow | undefined): Updates {
     const presence = row?.matches === true ? 'entered' : 'left';
     return [{ event, key: id, shape: { presence, id, worktree: row ?? null } }];
   }
 
   return {
     async follow(events, context, replayed) {
-      const relevant = events.filter((event) => concerns(event, replayed));
-      if (relevant.length === 0) return [];
-      const ids = [...new Set(relevant.map((event) => event.entity_id))];
+      const relevant = await Promise.all(
+        events.filter((event) => concerns(event, replayed)).map((event) => concerned(context, event)),
+      );
+      const pairs = relevant.flat();
+      if (pairs.length === 0) return [];
+      const ids = [...new Set(pairs.map((pair) => pair.id))];
       const rows = new Map((await listMatching(context.db, ids, filter)).map((row) => [row.id, row]));
-      if (byClock && !replayed) dueAtMs = await nextDue(context);
-      return relevant.flatMap((event) => (replayed ? replay : live)(event, rows.get(event.entity_id)));
+      // An event only brings the time nearer: what is due by now is for the clock to tell.
+      if (byClock && !replayed) dueAtMs = earlier(dueAtMs, await nextDue(context));
+      return pairs.flatMap((pair) => (replayed ? replay : live)(pair, rows.get(pair.id)));
     },
     ...(byClock
       ? {
@@ -128,11 +142,19 @@ export async function followInFlight(
             async follow(context: RequestContext) {
               const grown = (await listMatchingIds(context.db, filter)).filter((id) => !members.has(id));
               dueAtMs = await nextDue(context);
-              for (const id of grown) members.add(id);
+              for (const id of grown) {
+                members.add(id);
+                doubtful.delete(id);
+              }
               return entered(await listWorktreesById(context.db, grown));
             },
-            onResume: async (context: RequestContext) =>
-              entered(await listWorktreesById(context.db, await listMatchingIds(context.db, filter))),
+            async onResume(context: RequestContext) {
+              const ids = await listMatchingIds(context.db, filter);
+              // Told to one before the others: its leaving must reach that one.
+              const { page } = context.feed.mark();
+              for (const id of ids) if (!members.has(id) && !doubtful.has(id)) doubtful.set(id, page);
+              return entered(await listWorktreesById(context.db, ids));
+            },
           },
         }
       : {}),
@@ -144,32 +166,23 @@ function presenceOf(belonged: boolean, belongs: boolean): InFlightShape['presenc
   return belonged ? 'updated' : 'entered';
 }
 
-/** A worktree's state as its events give it. */
-interface Facts {
-  in_flight: boolean;
-  status: WorktreeRow['status'];
-  agent_id: string | null;
-  agent_state: WorktreeRow['agent_state'];
+/** An event, and a worktree that it may move. */
+interface Concerned {
+  event: FeedEvent;
+  id: string;
 }
 
-function factsOf(event: FeedEvent) {
-  return event.data as { before?: Facts; after?: Facts; version?: number };
+/** A host or a type that has another name moves all of its worktrees. */
+async function concerned({ db }: RequestContext, event: FeedEvent): Promise<Concerned[]> {
+  if (!isRenaming(event)) return [{ event, id: event.entity_id }];
+  const column = event.topic === 'hosts' ? 'host_id' : 'type_id';
+  const ids = await listInFlightIdsOf(db, { column, key: event.entity_id });
+  return ids.map((id) => ({ event, id }));
 }
 
-/** Whether a state fits as much of a filter as facts can tell. */
-function fits(state: Facts, filter: WorktreeFilter): boolean {
-  return (
-    state.in_flight &&
-    filter.active !== false &&
-    (filter.status == null || filter.status.includes(state.status)) &&
-    (filter.agentId == null || filter.agentId === state.agent_id) &&
-    (filter.agentState == null || filter.agentState.includes(state.agent_state))
-  );
-}
-
-/** Whether facts decide all of a filter; its project is checked before. */
-function factsSuffice({ host, type, claimed, staleForMinutes, metadata }: WorktreeFilter): boolean {
-  return [host, type, claimed, staleForMinutes, metadata].every((part) => part == null);
+function earlier(one: number | null, other: number | null): number | null {
+  if (one === null || other === null) return one ?? other;
+  return Math.min(one, other);
 }
 
 function entered(rows: readonly WorktreeRow[]): Updates {

@@ -114,7 +114,7 @@ export function listMatching(
 ): Promise<MatchedWorktreeRow[]> {
   return jsonRows(
     db,
-    sql`select ${selectList(everything)}, (${worktreeConditions(filter)}) as matches,
+    sql`select ${selectList(everything)}, coalesce(${worktreeConditions(filter)}, false) as matches,
         (extract(epoch from w.updated_at) * 1000000)::bigint as version
       from registry.worktrees w where w.id = any(${ids}::uuid[])`,
   );
@@ -124,6 +124,18 @@ export function listMatching(
 export async function listMatchingIds(db: Kysely<DB>, filter: WorktreeFilter): Promise<string[]> {
   const { rows } = await sql<{ id: string }>`
     select w.id from registry.worktrees w where ${worktreeConditions(filter)}`.execute(db);
+  return rows.map((row) => row.id);
+}
+
+/** Work in flight on a host, or of a type: what another name of it moves in and out of sets that name it. */
+export async function listInFlightIdsOf(
+  db: Kysely<DB>,
+  parent: { column: 'host_id' | 'type_id'; key: string },
+): Promise<string[]> {
+  const { rows } = await sql<{ id: string }>`
+    select w.id from registry.worktrees w where w.in_flight and ${sql.ref(`w.${parent.column}`)}::text = ${parent.key}`.execute(
+    db,
+  );
   return rows.map((row) => row.id);
 }
 

@@ -132,8 +132,13 @@ addSubscription({
   live: async ({ filter }, context) => {
     const projectId = filter?.project == null ? null : await requireProjectId(context, filter.project);
     const wanted = { ...filter, project: projectId === null ? null : { id: projectId }, inFlight: true };
+    // A filter names hosts and types, and names change.
+    const named = [
+      ...(filter?.host == null ? [] : ['hosts' as const]),
+      ...(filter?.type == null ? [] : ['worktree_types' as const]),
+    ];
     return {
-      topics: ['worktrees', 'claims'],
+      topics: ['worktrees', 'claims', ...named],
       coalesce: true,
       open: (shared) => followInFlight(wanted, projectId, shared),
     };

@@ -5,6 +5,7 @@ import {
   type GraphQLError,
   type ValidatedSubscriptionArgs,
 } from 'graphql';
+import type { Place } from '../../feed/cursor.ts';
 import { type FeedEvent, merge } from '../../feed/event.ts';
 import type { Feed } from '../../feed/feed.ts';
 import type { Following } from '../../feed/hub.ts';
@@ -52,6 +53,8 @@ export class Group {
   readonly #options: GroupOptions;
   readonly #following: Following;
   #ended = false;
+  #turn: Promise<unknown> = Promise.resolve();
+  #place: Place | null = null;
   #timer: NodeJS.Timeout | null = null;
 
   constructor(options: GroupOptions) {
@@ -86,19 +89,34 @@ export class Group {
   async resume(cursor: string): Promise<Delivery[]> {
     const { clock } = await this.opened;
     if (clock === undefined) return [];
-    const context = this.#context();
-    return this.#execute(await clock.onResume(context), context, cursor);
+    return this.#inTurn(async () => {
+      const context = this.#context();
+      return this.#execute(await clock.onResume(context), context, cursor);
+    });
   }
 
   async #run(): Promise<void> {
     const follower = await this.opened;
+    this.#place = this.#options.feed.mark().place;
     this.#setClock(follower);
     for (let events = await this.#take(); events !== null; events = await this.#take()) {
-      const context = this.#context();
-      this.#deliver(events, await this.#execute(await follower.follow(events, context, false), context));
+      await this.#inTurn(() => this.#tell(follower, events ?? []));
       this.#setClock(follower);
       await setImmediate();
     }
+  }
+
+  /** Events and the clock take turns: what is remembered of who was told what must not change in between. */
+  #inTurn<Result>(act: () => Promise<Result>): Promise<Result> {
+    const turn = this.#turn.then(act);
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #tell(follower: Follower<WithCursor>, events: readonly FeedEvent[]): Promise<void> {
+    const context = this.#context();
+    this.#deliver(events, await this.#execute(await follower.follow(events, context, false), context));
+    this.#place = events.at(-1)?.place ?? this.#place;
   }
 
   #take(): Promise<FeedEvent[] | null> {
@@ -117,18 +135,20 @@ export class Group {
   }
 
   #tick(follower: Follower<WithCursor>): void {
-    const { clock } = follower;
-    if (clock === undefined) return;
-    const context = this.#context();
-    const cursor = this.#options.feed.cursorOf(this.#options.feed.mark().place);
-    clock
-      .follow(context)
-      .then((updates) => this.#execute(updates, context, cursor))
-      .then((deliveries) => {
-        for (const delivery of deliveries) for (const subscriber of this.subscribers) subscriber.push(delivery);
-        this.#setClock(follower);
-      })
+    this.#inTurn(async () => {
+      if (this.#ended || follower.clock === undefined) return;
+      const context = this.#context();
+      const deliveries = await this.#execute(await follower.clock.follow(context), context, this.#cursor());
+      for (const delivery of deliveries) for (const subscriber of this.subscribers) subscriber.push(delivery);
+    })
+      .then(() => this.#setClock(follower))
       .catch((error: unknown) => this.#fail(error));
+  }
+
+  /** How far everybody here has been told: not how far the log has been read. */
+  #cursor(): string {
+    const { feed } = this.#options;
+    return feed.cursorOf(this.#place ?? feed.mark().place);
   }
 
   /** @param cursor for what no event tells of */
@@ -178,10 +198,15 @@ export class Group {
   }
 
   #fail(error: unknown): void {
-    const context = this.#context();
-    // Logged and masked once, for all of them.
-    const known = error instanceof RequestError;
-    const failure = known ? error : this.#options.toClientError(error, context);
+    // Logged once, for all of them; each goes on from its own cursor.
+    if (!(error instanceof RequestError)) this.#options.toClientError(error, this.#context());
+    const failure =
+      error instanceof RequestError
+        ? error
+        : new RequestError(
+            'RESYNC_REQUIRED',
+            'The gateway could not read what changed: subscribe again with the cursor given.',
+          );
     for (const subscriber of [...this.subscribers]) subscriber.fail(failure);
     this.#end();
   }

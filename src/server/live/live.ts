@@ -9,6 +9,7 @@ import {
   validateSubscriptionArgs,
   visit,
 } from 'graphql';
+import type { Viewer } from '../../auth/context.ts';
 import type { Feed } from '../../feed/feed.ts';
 import { LiveSource } from '../../graphql/live.ts';
 import { RequestError } from '../../kernel/errors.ts';
@@ -50,7 +51,8 @@ const sweepMs = 250;
 export function createLive(options: LiveOptions): Live {
   const { feed } = options;
   const groups = new Map<string, Group>();
-  const groupsOf = new Map<string, number>();
+  /** What each principal watches, and with how many subscriptions. */
+  const watchedBy = new Map<string, Map<string, number>>();
   const subscribers = new Map<Subscriber, ServerContext>();
 
   // One look at all of them, instead of a timer for each that comes and goes with every result.
@@ -69,28 +71,34 @@ export function createLive(options: LiveOptions): Live {
   function groupOf(key: string, args: ValidatedSubscriptionArgs, source: LiveSource): Group {
     const known = groups.get(key);
     if (known !== undefined) return known;
-    const { principalId } = (args.contextValue as ServerContext).viewer;
-    const count = (groupsOf.get(principalId) ?? 0) + 1;
-    if (count > mostGroupsPerPrincipal) {
-      throw new RequestError(
-        'LIMIT_EXCEEDED',
-        `A principal watches at most ${mostGroupsPerPrincipal} different things at once: ask for the same ones, or for less.`,
-      );
-    }
-    groupsOf.set(principalId, count);
     const group: Group = new Group({
       ...options,
       args,
       source,
       onEnd: () => {
         if (groups.get(key) === group) groups.delete(key);
-        const left = (groupsOf.get(principalId) ?? 1) - 1;
-        if (left === 0) groupsOf.delete(principalId);
-        else groupsOf.set(principalId, left);
       },
     });
     groups.set(key, group);
     return group;
+  }
+
+  /** @throws RequestError LIMIT_EXCEEDED when a principal would watch too many different things */
+  function countFor({ principalId }: Viewer, key: string): () => void {
+    const watched = watchedBy.get(principalId) ?? new Map<string, number>();
+    if (!watched.has(key) && watched.size >= mostGroupsPerPrincipal) {
+      throw new RequestError(
+        'LIMIT_EXCEEDED',
+        `A principal watches at most ${mostGroupsPerPrincipal} different things at once: ask for the same ones, or for less.`,
+      );
+    }
+    watchedBy.set(principalId, watched.set(key, (watched.get(key) ?? 0) + 1));
+    return () => {
+      const left = (watched.get(key) ?? 1) - 1;
+      if (left > 0) watched.set(key, left);
+      else watched.delete(key);
+      if (watched.size === 0 && watchedBy.get(principalId) === watched) watchedBy.delete(principalId);
+    };
   }
 
   async function begin(
@@ -102,7 +110,9 @@ export function createLive(options: LiveOptions): Live {
     // What is no cursor is said before anything is set up for it.
     const after = source.after === null ? null : feed.placeOf(source.after);
     context.connection?.hold();
+    const uncount = countFor(context.viewer, key);
     const group = groupOf(key, args, source);
+    let forget: (() => void) | undefined;
     const subscriber: Subscriber = new Subscriber({
       capacity: options.queueSize,
       cursor: source.after,
@@ -111,12 +121,17 @@ export function createLive(options: LiveOptions): Live {
         return options.toClientError(error, context);
       },
       onEnd: () => {
+        uncount();
+        forget?.();
         subscribers.delete(subscriber);
         group.leave(subscriber);
       },
     });
     // Nothing reaches it yet: it is told either what came after its cursor or what comes after now.
     group.subscribers.add(subscriber);
+    // A transport that goes before it is given the stream cannot end it.
+    forget = context.connection?.onRelease(() => subscriber.finish());
+    if (subscriber.ended) return subscriber;
     try {
       if (after === null)
         subscriber.begin(await feed.fresh().then(({ page, place }) => ({ page, cursor: feed.cursorOf(place) })));
@@ -140,13 +155,18 @@ export function createLive(options: LiveOptions): Live {
   ): Promise<void> {
     const { topics } = source.options;
     let place = after;
+    subscriber.hold();
     for (const delivery of await group.resume(feed.cursorOf(after))) await subscriber.replay(delivery);
     do {
-      subscriber.hold();
       // Everything from before this call is in the replay, everything after it comes from the group.
       const mark = await feed.fresh();
       subscriber.page = mark.page;
-      for await (const delivery of group.replay({ after: place, until: mark.place, topics })) {
+      for await (const delivery of group.replay({
+        after: place,
+        until: mark.place,
+        topics,
+        isWanted: () => !subscriber.ended,
+      })) {
         if (subscriber.ended) return;
         await subscriber.replay(delivery);
       }

@@ -102,7 +102,10 @@ export class Subscriber implements AsyncIterableIterator<Handed> {
 
   /** @returns false when too much came meanwhile: catch up once more */
   join(): boolean {
-    if (this.#liveOverflowed) return false;
+    if (this.#liveOverflowed) {
+      this.hold();
+      return false;
+    }
     const held = this.#live ?? [];
     this.#live = null;
     for (const delivery of held) this.#enqueue(delivery);
