@@ -74,7 +74,8 @@ async function worktreeWriter({ ownerUrl }: DatabaseUrls, opened: AsyncDisposabl
     await client.query({
       name: 'report',
       text: `select (registry.update_worktree_git_state(id, p_uncommitted_count => $2::int)).outcome from unnest($1::uuid[]) id`,
-      values: [some, 1 + (number % 1_000)],
+      // Never what is stored already: that would be no event.
+      values: [some, 1_000 + (number % 1_000_000)],
     });
   };
 }

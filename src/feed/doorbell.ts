@@ -15,6 +15,8 @@ export interface Doorbell {
 }
 
 const restMs = 10;
+/** Where commits never stop, each ring costs them something, and they are heard of soon enough. */
+const busyRestMs = 25;
 
 export function createDoorbell({ url, log }: { url: string; log: Logger }): Doorbell {
   const pool = new pg.Pool({
@@ -46,8 +48,9 @@ export function createDoorbell({ url, log }: { url: string; log: Logger }): Door
   }
 
   async function ringWhileWanted(): Promise<void> {
-    while (wanted && !closed) {
-      const rest = new Promise<void>((resolve) => void setTimeout(resolve, restMs).unref());
+    for (let rings = 0; wanted && !closed; rings += 1) {
+      const restNowMs = rings < 3 ? restMs : busyRestMs;
+      const rest = new Promise<void>((resolve) => void setTimeout(resolve, restNowMs).unref());
       await ringOnce();
       await rest;
     }

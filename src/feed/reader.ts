@@ -72,6 +72,7 @@ export function createReader(options: ReaderOptions): Reader {
   let lastEventAtMs: number | null = null;
   let wanted = false;
   let timer: NodeJS.Timeout | null = null;
+  let timerDueAt = 0;
   let round: Promise<void> | null = null;
   let lastRoundAt = 0;
   let lastRoundEvents = 0;
@@ -94,12 +95,21 @@ export function createReader(options: ReaderOptions): Reader {
   function schedule(): void {
     if (!wanted || round !== null || db === null) return;
     const rest = restNow();
-    const dueInMs = lastRoundAt + rest - performance.now();
-    // Somebody may have begun to watch since the timer was set.
+    const now = performance.now();
+    const dueAt = lastRoundAt + rest;
+    // One that is set for then already stays; somebody may have begun to watch since it was set.
+    if (timer !== null && timerDueAt <= dueAt && dueAt > now) return;
     if (timer !== null) clearTimeout(timer);
     timer = null;
-    if (dueInMs <= 0) begin(db);
-    else timer = setTimeout(schedule, dueInMs);
+    if (dueAt <= now) {
+      begin(db);
+      return;
+    }
+    timerDueAt = dueAt;
+    timer = setTimeout(() => {
+      timer = null;
+      schedule();
+    }, dueAt - now);
   }
 
   function restNow(): number {
