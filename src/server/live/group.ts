@@ -115,8 +115,18 @@ export class Group {
 
   async #tell(follower: Follower<WithCursor>, events: readonly FeedEvent[]): Promise<void> {
     const context = this.#context();
-    this.#deliver(events, await this.#execute(await follower.follow(events, context, false), context));
+    const updates = await follower.follow(events, context, false);
+    // What everybody here has otherwise, or does not wait for yet, is not executed.
+    const wanted = updates.filter((update) => this.#isAwaited(update));
+    this.#deliver(events, await this.#execute(wanted, context));
     this.#place = events.at(-1)?.place ?? this.#place;
+  }
+
+  #isAwaited({ event, doubtfulSince }: LiveUpdate<unknown>): boolean {
+    for (const subscriber of this.subscribers) {
+      if (isFor(subscriber, { page: event?.page ?? 0, doubtfulSince })) return true;
+    }
+    return false;
   }
 
   #take(): Promise<FeedEvent[] | null> {
@@ -220,7 +230,10 @@ export class Group {
   }
 }
 
-function isFor(subscriber: Subscriber, { page, doubtfulSince }: GroupDelivery): boolean {
+function isFor(
+  subscriber: Subscriber,
+  { page, doubtfulSince }: Pick<GroupDelivery, 'page' | 'doubtfulSince'>,
+): boolean {
   return page > subscriber.page && (doubtfulSince === undefined || doubtfulSince <= subscriber.ownViewUntil);
 }
 
