@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { chmod, chown, mkdir, realpath, rm, stat, symlink } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, realpath, rm, stat, symlink, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { StartupError } from '../kernel/errors.ts';
@@ -91,10 +91,25 @@ async function present(path: string): Promise<boolean> {
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    // A link whose target somebody removed: the data is gone, and the link is in the way.
-    await rm(path, { force: true });
+    if (await isLink(path)) {
+      // Its target was removed: the data is gone, and the link is in the way. Unlinked, not removed: what another gateway
+      // puts here at this moment is a folder, and stays.
+      await unlink(path).catch(ignoreAbsent);
+    }
     return false;
   }
+}
+
+async function isLink(path: string): Promise<boolean> {
+  return lstat(path)
+    .then((found) => found.isSymbolicLink(), ignoreAbsent)
+    .then((found) => found ?? false);
+}
+
+function ignoreAbsent(error: unknown): undefined {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== 'ENOENT' && code !== 'EISDIR' && code !== 'EPERM') throw error;
+  return undefined;
 }
 
 /** Gives a file that root made to whoever owns the folder that it is in. */
