@@ -73,6 +73,7 @@ export function merge(earlier: FeedEvent, later: FeedEvent): FeedEvent {
     firstPage,
     op: earlier.op === 'insert' ? 'insert' : 'update',
     changed: earlier.op === 'insert' ? [] : [...new Set([...earlier.changed, ...later.changed])],
-    data: 'before' in earlier.data ? { ...later.data, before: earlier.data.before } : later.data,
+    // Of a change that has no facts of its own (its files) the ones from before still hold.
+    data: { ...earlier.data, ...later.data, ...('before' in earlier.data ? { before: earlier.data.before } : {}) },
   };
 }

@@ -10,7 +10,8 @@ export type EndReason = 'expired' | 'revoked' | 'stalled' | 'leaving';
 export interface Connection {
   /**
    * It carries a stream now. Once is enough.
-   * @throws RequestError LIMIT_EXCEEDED when its principal has too many, UNAUTHENTICATED when the right to it has ended since
+   * @throws RequestError LIMIT_EXCEEDED when its principal has too many, UNAUTHENTICATED when the right to it has
+   * ended since, RESYNC_REQUIRED when the gateway goes away
    */
   hold(): void;
   /** Called once it is over, at once if it is already. @returns a function that takes it back */
@@ -51,13 +52,13 @@ export function createConnections(): Connections {
       const onRelease = new Set<() => void>();
       let expiry: NodeJS.Timeout | null = null;
       let held = false;
-      let ended = false;
+      let ended: EndReason | null = null;
       let released = false;
       // Known from the start: its right may end while a slow client still sends what it wants.
       const known: Known = {
         viewer,
         end: (reason) => {
-          ended = true;
+          ended = reason;
           if (held) end(reason);
         },
       };
@@ -76,7 +77,9 @@ export function createConnections(): Connections {
 
       return {
         hold() {
-          if (ended) throw new RequestError('UNAUTHENTICATED', 'The token has ended: subscribe with another.');
+          if (ended === 'leaving')
+            throw new RequestError('RESYNC_REQUIRED', 'The gateway is going away: subscribe again.');
+          if (ended !== null) throw new RequestError('UNAUTHENTICATED', 'The token has ended: subscribe with another.');
           if (held || released) return;
           const count = heldBy.get(principalId) ?? 0;
           if (count >= mostPerPrincipal) {

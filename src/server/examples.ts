@@ -46,13 +46,17 @@ mutation Register($project: RegisterProjectInput!, $worktree: RegisterWorktreeIn
 }
 `,
     variables: {
-      project: { name: 'Example', remoteOrigin: 'git@github.com:example/example.git', trunkPath: '/srv/work/example' },
+      project: {
+        name: 'Example',
+        remoteOrigin: 'git@github.com:example/example.git',
+        trunkPath: '/srv/checkouts/example',
+      },
       worktree: {
         project: { remote: 'https://github.com/example/example' },
         type: 'feat',
         name: 'feat-hello',
         branchName: 'feat/hello',
-        path: '/srv/work/feat-hello',
+        path: '/srv/checkouts/feat-hello',
         agentId: 'agent-1',
       },
     },
@@ -68,7 +72,7 @@ mutation Report($report: UpdateWorktreeGitStateInput!) {
 }
 `,
     variables: {
-      report: { worktree: { path: { path: '/srv/work/feat-hello' } }, uncommittedFilesCount: 3, aheadOfTrunk: 1 },
+      report: { worktree: { path: { path: '/srv/checkouts/feat-hello' } }, uncommittedFilesCount: 3, aheadOfTrunk: 1 },
     },
   },
   {

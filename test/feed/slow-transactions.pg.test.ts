@@ -56,10 +56,20 @@ describe('a transaction that stays open', () => {
     await elsewhere.query('begin');
     await elsewhere.query('select pg_current_xact_id()');
     const watching = await watch<Change>(gateway, document);
+    const { cursor } = await gateway.ask<{ cursor: string }>('{ cursor }');
     await gateway.database.owner.query(touch('quick'));
     expect(await watching.next()).toMatchObject({ data: { name: 'quick' } });
-    // And a subscriber that comes back meanwhile gets it once.
     await watching.close();
+    // Nor does it keep back or repeat anything for somebody who comes back meanwhile.
+    const resumed = await watch<Change>(
+      gateway,
+      'subscription ($after: Cursor) { events(topics: ["worktrees"], after: $after) { data } }',
+      { after: cursor },
+    );
+    expect(await resumed.next()).toMatchObject({ data: { name: 'quick' } });
+    await gateway.database.owner.query(touch('slow'));
+    expect(await resumed.next()).toMatchObject({ data: { name: 'slow' } });
+    await resumed.close();
     await reader.end();
     await elsewhere.end();
     await other.close();

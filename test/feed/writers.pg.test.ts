@@ -12,7 +12,7 @@ import { watch } from '../support/watch.ts';
 const writers = 64;
 const transactionsEach = full ? 15 : 3;
 const rowCount = 120;
-const longestPauseSeconds = 0.5;
+const longestTransactionSeconds = 0.5;
 const terminateEveryMs = full ? 1_000 : 300;
 
 interface Change {
@@ -39,17 +39,19 @@ describe('64 overlapping writers, a third of them rolled back', () => {
   });
   afterAll(() => gateway.close());
 
-  /** Each transaction writes some rows, each with a name that no other write has, and pauses between them. */
+  /** Each transaction writes some rows, each with a name that no other write has, and takes up to half a second. */
   async function write(client: pg.Client, committed: Set<string>): Promise<void> {
     for (let n = 0; n < transactionsEach; n += 1) {
       const names: string[] = [];
       await client.query('begin');
       // In one order everywhere, so that they wait for each other and do not deadlock.
-      for (const id of worktrees.filter(() => Math.random() < 0.03)) {
+      const some = worktrees.filter(() => Math.random() < 0.03);
+      const pauseSeconds = (Math.random() * longestTransactionSeconds) / Math.max(some.length, 1);
+      for (const id of some) {
         const name = randomUUID();
         names.push(name);
         await client.query('update registry.worktrees set agent_id = $2 where id = $1', [id, name]);
-        await client.query('select pg_sleep($1)', [Math.random() * Math.random() * longestPauseSeconds]);
+        await client.query('select pg_sleep($1)', [pauseSeconds]);
       }
       if (Math.random() < 1 / 3) {
         await client.query('rollback');

@@ -1,4 +1,6 @@
+import { type GraphQLObjectType, getNamedType } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { schema } from '../../src/graphql/schema.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import { rows, value } from '../support/sql.ts';
 import { watch } from '../support/watch.ts';
@@ -298,5 +300,45 @@ describe('claimChanged', () => {
     const told = [await watching.next(), await watching.next(), await watching.next()];
     expect(told.map((update) => update.reason)).toEqual(['ACQUIRED', 'LAPSED', 'ACQUIRED']);
     await watching.close();
+  });
+});
+
+describe('every subscription', () => {
+  test('goes on from a cursor: what came after it is told first', async () => {
+    const { id: projectId } = await project();
+    const key = await worktree(projectId, 'resumed');
+    const { cursor } = await gateway.ask<{ cursor: string }>('{ cursor }');
+    await sql(`update registry.projects set name = 'Resumed' where id = $1`, [projectId]);
+    await sql('update registry.worktrees set ahead_of_trunk = 1 where id = $1', [key]);
+    await sql(`select registry.claim_worktree($1, 'ada')`, [key]);
+    await sql(`select registry.log_activity('ada', $1, 'other', 'resumed')`, [key]);
+    const fields = Object.keys(schema.getSubscriptionType()?.getFields() ?? {});
+    const selections: Record<string, string> = {
+      inFlightWork: 'presence worktree { name }',
+      worktreeChanged: 'change worktree { name }',
+      projectChanged: 'change project { name }',
+      claimChanged: 'reason worktree { name }',
+      activityLogged: 'activity { description }',
+      events: 'topic data',
+    };
+    expect(fields.toSorted()).toEqual(Object.keys(selections).toSorted());
+    for (const field of fields) {
+      const document = `subscription ($after: Cursor) { ${field}(after: $after) { cursor ${selections[field]} } }`;
+      const watching = await watch<{ cursor: string }>(gateway, document, { after: cursor });
+      const first = await watching.next();
+      expect(JSON.stringify(first)).toMatch(/resumed/i);
+      await watching.close();
+    }
+  });
+
+  test('shows its cursor, and so does every payload of a mutation', () => {
+    const mutations = Object.values(schema.getMutationType()?.getFields() ?? {});
+    const updates = Object.values(schema.getSubscriptionType()?.getFields() ?? {});
+    for (const { name, type } of [...mutations, ...updates]) {
+      expect([name, Object.keys((getNamedType(type) as GraphQLObjectType).getFields())]).toEqual([
+        name,
+        expect.arrayContaining(['cursor']),
+      ]);
+    }
   });
 });

@@ -31,7 +31,7 @@ export async function makeDataSet(
     `insert into registry.worktrees (project_id, host_id, type_id, name, branch_name, path, agent_id, agent_state,
        uncommitted_files_count, ahead_of_trunk, behind_trunk, head_commit, last_commit_message, last_commit_at,
        git_observed_at, last_sync_at, metadata, created_at, updated_at, active)
-     select p.id, h.id, 1 + n % 6, 'worktree-' || n, 'feat/branch-' || n, '/srv/work/worktree-' || n, 'agent-' || n % 200,
+     select p.id, h.id, 1 + n % 6, 'worktree-' || n, 'feat/branch-' || n, '/srv/checkouts/worktree-' || n, 'agent-' || n % 200,
        (array['working', 'waiting', 'idle', 'unknown'])[1 + n % 4],
        case when n % 10 < 2 then 1 + n % 7 else 0 end, case when n % 10 in (1, 2) then 1 + n % 5 else 0 end, n % 13,
        md5(n::text) || left(md5((-n)::text), 8), 'Change number ' || n, now() - make_interval(secs => n * 7),

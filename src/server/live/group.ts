@@ -30,6 +30,8 @@ export interface GroupOptions {
 }
 
 interface GroupDelivery extends Delivery {
+  /** When its event was written; null for what only the clock changed. */
+  at: string | null;
   page: number;
   doubtfulSince: number | undefined;
 }
@@ -118,7 +120,7 @@ export class Group {
     const updates = await follower.follow(events, context, false);
     // What everybody here has otherwise, or does not wait for yet, is not executed.
     const wanted = updates.filter((update) => this.#isAwaited(update));
-    this.#deliver(events, await this.#execute(wanted, context));
+    this.#deliver(await this.#execute(wanted, context));
     this.#place = events.at(-1)?.place ?? this.#place;
   }
 
@@ -183,6 +185,7 @@ export class Group {
     return {
       result: new SharedResult(this.#masked(result, contextValue), cursor),
       key: this.coalesces ? key : null,
+      at: event?.at ?? null,
       page: event?.page ?? 0,
       doubtfulSince,
     };
@@ -193,13 +196,17 @@ export class Group {
     return { ...result, errors: result.errors.map((error) => this.#options.toClientError(error, context)) };
   }
 
-  #deliver(events: readonly FeedEvent[], deliveries: readonly GroupDelivery[]): void {
-    for (const delivery of deliveries) {
-      for (const subscriber of this.subscribers) if (isFor(subscriber, delivery)) subscriber.push(delivery);
-    }
-    if (deliveries.length === 0) return;
+  #deliver(deliveries: readonly GroupDelivery[]): void {
     const now = Date.now();
-    for (const event of events) this.#options.onDelivered(now - Date.parse(event.at), this.subscribers.size);
+    for (const delivery of deliveries) {
+      let count = 0;
+      for (const subscriber of this.subscribers) {
+        if (!isFor(subscriber, delivery)) continue;
+        subscriber.push(delivery);
+        count += 1;
+      }
+      if (delivery.at !== null) this.#options.onDelivered(now - Date.parse(delivery.at), count);
+    }
   }
 
   /** Fresh for each page, so that no loader outlives it. */
