@@ -11,6 +11,8 @@ export interface Place {
   /** A snapshot as PostgreSQL writes it: `xmin:xmax:xip,…`. */
   prev: string;
   within: { next: string; position: number } | null;
+  /** How far in something that keeps an order of its own (a chat), by its UUID: for its followers that counts, not the rest. */
+  inOrder?: { of: string; number: number };
 }
 
 /** What makes cursors ours: see `feed.open()`. */
@@ -19,9 +21,11 @@ export interface CursorSeal {
   key: Buffer;
 }
 
-const version = 1;
+/** The second carries an `inOrder` besides. */
+const versions = { plain: 1, inOrder: 2 } as const;
 const kinds = { feed: 0x46, sync: 0x53 } as const;
 const tagBytes = 12;
+const lowest = 2;
 
 const bad = () =>
   new RequestError(
@@ -33,8 +37,13 @@ const bad = () =>
 export function encodeCursor(place: Place, seal: CursorSeal): string {
   const writer = createWriter();
   writer.byte(kinds.feed);
-  writer.byte(version);
+  writer.byte(place.inOrder === undefined ? versions.plain : versions.inOrder);
   writer.number(seal.epoch);
+  if (place.inOrder !== undefined) {
+    writer.number(BigInt(`0x${place.inOrder.of.replaceAll('-', '')}`));
+    // From 0 on, whatever comes before the first.
+    writer.number(BigInt(place.inOrder.number + lowest));
+  }
   const prev = parseSnapshot(place.prev);
   writeSnapshot(writer, prev);
   if (place.within !== null) {
@@ -56,12 +65,25 @@ export function decodeCursor(cursor: string, seal: CursorSeal): Place {
   if (body.length < 3 || bytes.toString('base64url') !== cursor) throw bad();
   if (!timingSafeEqual(bytes.subarray(-tagBytes), sign(body, seal.key))) throw bad();
   const reader = createReader(body);
-  if (reader.byte() !== kinds.feed || reader.byte() !== version) throw bad();
+  if (reader.byte() !== kinds.feed) throw bad();
+  const version = reader.byte();
+  if (version !== versions.plain && version !== versions.inOrder) throw bad();
   if (reader.number() !== seal.epoch) throw expired();
+  const order =
+    version === versions.inOrder
+      ? { inOrder: { of: toUuid(reader.number()), number: Number(reader.number()) - lowest } }
+      : {};
   const prev = readSnapshot(reader);
-  if (reader.atEnd()) return { prev: format(prev), within: null };
+  if (reader.atEnd()) return { prev: format(prev), within: null, ...order };
   const next = readSnapshot(reader);
-  return { prev: format(prev), within: { next: format(next), position: Number(reader.number()) } };
+  return { prev: format(prev), within: { next: format(next), position: Number(reader.number()) }, ...order };
+}
+
+function toUuid(number: bigint): string {
+  return number
+    .toString(16)
+    .padStart(32, '0')
+    .replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 }
 
 export function expired(): RequestError {

@@ -8,8 +8,8 @@ export function isPublicTopic(topic: string): topic is PublicTopic {
   return (publicTopics as readonly string[]).includes(topic);
 }
 
-/** For the gateways alone: rights that were taken away. */
-export type Topic = PublicTopic | 'tokens' | 'principals';
+/** Private ones are told only to those who may read what they are of; `tokens` and `principals` only to the gateways. */
+export type Topic = PublicTopic | 'messages' | 'snapshots' | 'tokens' | 'principals';
 
 export type Op = 'insert' | 'update' | 'delete';
 
@@ -35,6 +35,11 @@ export interface FeedEvent {
   /** Of an event that stands for several: the states between its `before` and its `after`, and the first one's page. */
   between?: readonly State[];
   firstPage?: number;
+}
+
+/** What reading the row of an event costs, in bytes, where rows can be large; 0 where they cannot. */
+export function weightOf({ data }: FeedEvent): number {
+  return typeof data.bytes === 'number' ? data.bytes : 0;
 }
 
 /** Whether an event is of a project's, or of something that was its until then. */

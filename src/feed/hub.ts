@@ -1,5 +1,5 @@
 import { RequestError } from '../kernel/errors.ts';
-import { type FeedEvent, merge, type Topic } from './event.ts';
+import { type FeedEvent, merge, type Topic, weightOf } from './event.ts';
 
 /**
  * Hands the log's events to whoever follows their topic. Each follower has a queue of its own with a bound; one that does
@@ -7,13 +7,18 @@ import { type FeedEvent, merge, type Topic } from './event.ts';
  * because whoever is told reads the row as it then stands; where each counts, none is ever merged or skipped.
  */
 export interface Following {
-  /** Waits for events and takes those that there are, up to `most`; null once the following was closed. */
-  take(most?: number): Promise<FeedEvent[] | null>;
+  /**
+   * Waits for events and takes those that there are, up to `most` and up to the first whose rows make `mostBytes` together;
+   * null once the following was closed.
+   */
+  take(most?: number, mostBytes?: number): Promise<FeedEvent[] | null>;
   close(): void;
 }
 
 export interface FollowOptions {
   topics: readonly Topic[];
+  /** Only events of this project; null or left out: of all. */
+  projectId?: string | null;
   /** Whether events of one row coalesce while they wait. */
   coalesce: boolean;
   /** How many events may wait: a bound on memory. */
@@ -41,7 +46,8 @@ const usualCapacity = 5_000;
 
 export function createHub(): Hub {
   const queues = new Set<Queue>();
-  const byTopic = new Map<Topic, Set<Queue>>();
+  /** By topic, or by topic and project: who follows one project is not asked about the others. */
+  const byKey = new Map<string, Set<Queue>>();
   const taps = new Map<Topic, Set<(events: readonly FeedEvent[]) => void>>();
   const settling = new Set<() => void>();
   let overflows = 0;
@@ -53,14 +59,19 @@ export function createHub(): Hub {
   }
 
   return {
-    follow({ topics, coalesce, capacity = usualCapacity }) {
+    follow({ topics, projectId = null, coalesce, capacity = usualCapacity }) {
+      const keys = topics.map((topic) => keyOf(topic, projectId));
       const queue = new Queue({
         coalesce,
         capacity,
         onTaken: checkSettled,
         onEnd: () => {
           queues.delete(queue);
-          for (const topic of topics) byTopic.get(topic)?.delete(queue);
+          for (const key of keys) {
+            const others = byKey.get(key);
+            others?.delete(queue);
+            if (others?.size === 0) byKey.delete(key);
+          }
           checkSettled();
         },
         onOverflow: () => {
@@ -68,7 +79,7 @@ export function createHub(): Hub {
         },
       });
       queues.add(queue);
-      for (const topic of topics) byTopic.set(topic, (byTopic.get(topic) ?? new Set()).add(queue));
+      for (const key of keys) byKey.set(key, (byKey.get(key) ?? new Set()).add(queue));
       return queue;
     },
     tap(topics, listener) {
@@ -82,7 +93,11 @@ export function createHub(): Hub {
         for (const listener of taps.get(topic) ?? []) listener(ofTopic);
       }
       // Event by event: a follower of two topics gets them in the log's order.
-      for (const event of events) for (const queue of byTopic.get(event.topic) ?? []) queue.push(event);
+      for (const event of events) {
+        for (const queue of byKey.get(keyOf(event.topic, null)) ?? []) queue.push(event);
+        if (event.project_id === null) continue;
+        for (const queue of byKey.get(keyOf(event.topic, event.project_id)) ?? []) queue.push(event);
+      }
     },
     interrupt: (error) => {
       for (const queue of [...queues]) queue.fail(error);
@@ -115,6 +130,10 @@ export function createHub(): Hub {
       return overflows;
     },
   };
+}
+
+function keyOf(topic: Topic, projectId: string | null): string {
+  return projectId === null ? topic : `${topic}:${projectId}`;
 }
 
 interface QueueOptions {
@@ -179,7 +198,7 @@ class Queue implements Following {
     this.#end();
   }
 
-  async take(most = this.#options.capacity): Promise<FeedEvent[] | null> {
+  async take(most = this.#options.capacity, mostBytes = Number.POSITIVE_INFINITY): Promise<FeedEvent[] | null> {
     if (this.#events.size === 0 && !this.#ended) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
@@ -189,10 +208,12 @@ class Queue implements Following {
     if (this.#failure !== null) throw this.#failure;
     if (this.#ended) return null;
     const events: FeedEvent[] = [];
+    let bytes = 0;
     for (const [key, event] of this.#events) {
-      if (events.length === most) break;
+      if (events.length === most || bytes >= mostBytes) break;
       this.#events.delete(key);
       events.push(event);
+      bytes += weightOf(event);
     }
     this.isStuck = false;
     this.#options.onTaken();

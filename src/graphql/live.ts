@@ -19,6 +19,26 @@ export interface LiveUpdate<Shape> {
    * watch after this page of the log.
    */
   doubtfulSince?: number;
+  /** Of what keeps an order of its own, where it stands there. */
+  number?: number;
+  /** What it weighs while it waits for a client, where that can be much. */
+  bytes?: number;
+}
+
+/**
+ * What keeps an order of its own (a chat its numbers) reaches further back than the log, and costs less to read: those who
+ * come back are told from there what they missed, however long ago, and from then on from the log.
+ */
+export interface OwnOrder<Shape> {
+  /** The UUID of what keeps it: a cursor says of what its number is. */
+  of: string;
+  /** Where an event stands in it; null: nowhere. An event's number is greater than those of the events before it. */
+  numberOf(event: FeedEvent): number | null;
+  /**
+   * What follows after a number, some of it, as it stands now: each update with its number.
+   * @throws RequestError CURSOR_EXPIRED when the order has not come so far
+   */
+  read(context: RequestContext, after: number): Promise<{ updates: LiveUpdate<Shape>[]; complete: boolean }>;
 }
 
 /** One subscription's way of following, shared by all who asked for the same. */
@@ -40,11 +60,19 @@ export interface Follower<Shape> {
 
 export interface LiveOptions<Shape> {
   topics: readonly Topic[];
+  /** Only what is of this project. */
+  projectId?: string;
   /** States of one thing coalesce while they wait; what is appended never does. */
   coalesce: boolean;
   /** Begins to follow. Called once for all who share it, after its events are being queued. */
   open: (context: RequestContext) => Promise<Follower<Shape>>;
+  order?: OwnOrder<Shape>;
+  /** The number in that order after which this client wants to be told, where it said so itself. */
+  from?: number | null;
 }
+
+/** Arguments that say where a client wants to go on: those who differ in them alone share one following. */
+export const beginningArguments: readonly string[] = ['after', 'afterSequence'];
 
 /**
  * What a subscription field's `subscribe` answers. Not to be iterated by itself: the server takes it apart, so that those
@@ -80,7 +108,11 @@ export function addSubscription<Shape extends WithCursor, Args extends InputFiel
   type: ObjectRef<SchemaTypes, Shape>;
   args: (arg: ArgBuilder<SchemaTypes>) => Args;
   /** Checks the arguments; what is wrong with them is thrown here. */
-  live: (args: InputShapeFromFields<Args>, context: RequestContext) => Promise<LiveOptions<Shape>>;
+  live: (
+    args: InputShapeFromFields<Args>,
+    context: RequestContext,
+    after: string | null,
+  ) => Promise<LiveOptions<Shape>>;
 }): void {
   builder.subscriptionField(options.name, (t) =>
     t.field({
@@ -88,8 +120,8 @@ export function addSubscription<Shape extends WithCursor, Args extends InputFiel
       description: options.description,
       args: { ...options.args(t.arg), after: t.arg({ type: 'Cursor', description: afterDescription }) },
       subscribe: async (_root, args, context) => {
-        const { after, ...own } = args as { after?: string | null };
-        return new LiveSource(await options.live(own as InputShapeFromFields<Args>, context), after ?? null) as never;
+        const { after = null, ...own } = args as { after?: string | null };
+        return new LiveSource(await options.live(own as InputShapeFromFields<Args>, context, after), after) as never;
       },
       resolve: (update: unknown) => update as never,
     }),

@@ -9,11 +9,11 @@ import type { Place } from '../../feed/cursor.ts';
 import { type FeedEvent, merge } from '../../feed/event.ts';
 import type { Feed } from '../../feed/feed.ts';
 import type { Following } from '../../feed/hub.ts';
-import type { Follower, LiveSource, LiveUpdate, WithCursor } from '../../graphql/live.ts';
+import type { Follower, LiveSource, LiveUpdate, OwnOrder, WithCursor } from '../../graphql/live.ts';
 import { RequestError } from '../../kernel/errors.ts';
 import type { ServerContext } from '../plugins.ts';
 import { SharedResult } from './result.ts';
-import type { Delivery, Subscriber } from './subscriber.ts';
+import { type Delivery, mostWaitingBytes, type Subscriber } from './subscriber.ts';
 
 export interface GroupOptions {
   feed: Feed;
@@ -61,11 +61,15 @@ export class Group {
 
   constructor(options: GroupOptions) {
     this.#options = options;
-    const { topics, coalesce, open } = options.source.options;
+    const { topics, projectId, coalesce, open } = options.source.options;
     // Followed before it opens: no change falls between what it begins with and what it hears of.
-    this.#following = options.feed.follow({ topics, coalesce });
+    this.#following = options.feed.follow({ topics, projectId: projectId ?? null, coalesce });
     this.opened = open(this.#context()) as Promise<Follower<WithCursor>>;
     this.#run().catch((error: unknown) => this.#fail(error));
+  }
+
+  get topics(): LiveSource['options']['topics'] {
+    return this.#options.source.options.topics;
   }
 
   get coalesces(): boolean {
@@ -87,13 +91,33 @@ export class Group {
     }
   }
 
+  /** Where what this is about keeps an order of its own. */
+  get order(): OwnOrder<WithCursor> | undefined {
+    return this.#options.source.options.order as OwnOrder<WithCursor> | undefined;
+  }
+
+  /**
+   * What follows after a number of that order, told to one subscriber alone.
+   * @param place up to where the log has been told besides
+   */
+  async readOn(
+    order: OwnOrder<WithCursor>,
+    after: number,
+    place: Place,
+  ): Promise<{ deliveries: Delivery[]; complete: boolean }> {
+    await this.opened;
+    const context = this.#context();
+    const { updates, complete } = await order.read(context, after);
+    return { deliveries: await this.#execute(updates, context, place), complete };
+  }
+
   /** What a client that comes back could not learn from events. */
-  async resume(cursor: string): Promise<Delivery[]> {
+  async resume(place: Place): Promise<Delivery[]> {
     const { clock } = await this.opened;
     if (clock === undefined) return [];
     return this.#inTurn(async () => {
       const context = this.#context();
-      return this.#execute(await clock.onResume(context), context, cursor);
+      return this.#execute(await clock.onResume(context), context, place);
     });
   }
 
@@ -132,7 +156,11 @@ export class Group {
   }
 
   #take(): Promise<FeedEvent[] | null> {
-    return this.#following.take(Math.min(eventsAtOnce, Math.floor(this.#options.queueSize / 2)));
+    return this.#following.take(
+      Math.min(eventsAtOnce, Math.floor(this.#options.queueSize / 2)),
+      // With the last one it may be more, by one row.
+      mostWaitingBytes / 4,
+    );
   }
 
   #setClock(follower: Follower<WithCursor>): void {
@@ -150,7 +178,7 @@ export class Group {
     this.#inTurn(async () => {
       if (this.#ended || follower.clock === undefined) return;
       const context = this.#context();
-      const deliveries = await this.#execute(await follower.clock.follow(context), context, this.#cursor());
+      const deliveries = await this.#execute(await follower.clock.follow(context), context, this.#told());
       for (const delivery of deliveries) for (const subscriber of this.subscribers) subscriber.push(delivery);
     })
       .then(() => this.#setClock(follower))
@@ -158,27 +186,32 @@ export class Group {
   }
 
   /** How far everybody here has been told: not how far the log has been read. */
-  #cursor(): string {
-    const { feed } = this.#options;
-    return feed.cursorOf(this.#place ?? feed.mark().place);
+  #told(): Place {
+    return this.#place ?? this.#options.feed.mark().place;
   }
 
-  /** @param cursor for what no event tells of */
-  async #execute(updates: LiveUpdate<unknown>[], context: ServerContext, cursor = ''): Promise<GroupDelivery[]> {
+  /** @param place for what no event tells of */
+  async #execute(
+    updates: LiveUpdate<unknown>[],
+    context: ServerContext,
+    place: Place = this.#told(),
+  ): Promise<GroupDelivery[]> {
     const deliveries: GroupDelivery[] = [];
     for (let from = 0; from < updates.length; from += eventsAtOnce) {
       const some = updates.slice(from, from + eventsAtOnce);
-      deliveries.push(...(await Promise.all(some.map((update) => this.#executeOne(update, context, cursor)))));
+      deliveries.push(...(await Promise.all(some.map((update) => this.#executeOne(update, context, place)))));
     }
     return deliveries;
   }
 
   async #executeOne(
-    { event, key, shape, doubtfulSince }: LiveUpdate<unknown>,
+    { event, key, shape, doubtfulSince, number, bytes }: LiveUpdate<unknown>,
     contextValue: ServerContext,
-    otherwise: string,
+    otherwise: Place,
   ) {
-    const cursor = event === null ? otherwise : this.#options.feed.cursorOf(event.place);
+    const { prev, within } = event?.place ?? otherwise;
+    const inOrder = this.order === undefined || number === undefined ? {} : { inOrder: { of: this.order.of, number } };
+    const cursor = this.#options.feed.cursorOf({ prev, within, ...inOrder });
     const rootValue = { ...(shape as object), cursor };
     this.#options.onExecuted();
     const result = await executeSubscriptionEvent({ ...this.#options.args, rootValue, contextValue });
@@ -188,6 +221,8 @@ export class Group {
       at: event?.at ?? null,
       page: event?.page ?? 0,
       doubtfulSince,
+      number: number ?? null,
+      bytes: bytes ?? 0,
     };
   }
 

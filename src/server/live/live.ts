@@ -1,21 +1,17 @@
 import {
   createSourceEventStream,
-  type DocumentNode,
   type ExecutionArgs,
   type ExecutionResult,
-  getOperationAST,
-  print,
   type ValidatedSubscriptionArgs,
   validateSubscriptionArgs,
-  visit,
 } from 'graphql';
 import type { Viewer } from '../../auth/context.ts';
-import type { Feed } from '../../feed/feed.ts';
 import { LiveSource } from '../../graphql/live.ts';
 import { RequestError } from '../../kernel/errors.ts';
-import { audienceOf } from '../audience.ts';
 import type { ServerContext } from '../plugins.ts';
+import { catchUp } from './catch-up.ts';
 import { Group, type GroupOptions } from './group.ts';
+import { keyOf } from './key.ts';
 import type { Handed } from './result.ts';
 import { Subscriber } from './subscriber.ts';
 
@@ -109,6 +105,9 @@ export function createLive(options: LiveOptions): Live {
     const context = args.contextValue as ServerContext;
     // What is no cursor is said before anything is set up for it.
     const after = source.after === null ? null : feed.placeOf(source.after);
+    const { order } = source.options;
+    const from = source.options.from ?? (after?.inOrder?.of === order?.of ? after?.inOrder?.number : null) ?? null;
+    const isNew = after === null && from === null;
     context.connection?.hold();
     const uncount = countFor(context.viewer, key);
     const group = groupOf(key, args, source);
@@ -133,7 +132,7 @@ export function createLive(options: LiveOptions): Live {
     forget = context.connection?.onRelease(() => subscriber.finish());
     if (subscriber.ended) return subscriber;
     try {
-      if (after === null)
+      if (isNew)
         subscriber.begin(await feed.fresh().then(({ page, place }) => ({ page, cursor: feed.cursorOf(place) })));
       await group.opened;
     } catch (error) {
@@ -141,44 +140,10 @@ export function createLive(options: LiveOptions): Live {
       throw error;
     }
     if (!subscriber.ended) subscribers.set(subscriber, context);
-    if (after !== null) {
-      catchUp(subscriber, group, { source, after }).catch((error: unknown) => subscriber.fail(error));
+    if (!isNew) {
+      catchUp({ feed, subscriber, group, after, from }).catch((error: unknown) => subscriber.fail(error));
     }
     return subscriber;
-  }
-
-  /** Tells what came after the cursor, then lets in what came meanwhile: no gap, and nothing twice. */
-  async function catchUp(
-    subscriber: Subscriber,
-    group: Group,
-    { source, after }: { source: LiveSource; after: ReturnType<Feed['placeOf']> },
-  ): Promise<void> {
-    const { topics } = source.options;
-    let place = after;
-    subscriber.hold();
-    for (const delivery of await group.resume(feed.cursorOf(after))) await subscriber.replay(delivery);
-    do {
-      // Everything from before this call is in the replay, everything after it comes from the group.
-      const mark = await feed.fresh();
-      subscriber.page = mark.page;
-      for await (const delivery of group.replay({
-        after: place,
-        until: mark.place,
-        topics,
-        isWanted: () => !subscriber.ended,
-      })) {
-        if (subscriber.ended) return;
-        await subscriber.replay(delivery);
-      }
-      place = mark.place;
-    } while (!subscriber.ended && !subscriber.join());
-    // What it was told of in its replay was read until now. Not knowing when costs it at most a LEFT of what it never saw.
-    await feed.fresh().then(
-      ({ page }) => {
-        subscriber.ownViewUntil = page;
-      },
-      () => undefined,
-    );
   }
 
   return {
@@ -211,53 +176,4 @@ export function createLive(options: LiveOptions): Live {
       for (const subscriber of [...subscribers.keys()]) subscriber.finish();
     },
   };
-}
-
-interface Described {
-  text: string;
-  /** By the operation's name. */
-  afterVariables: Map<string | null, string | null>;
-}
-
-const texts = new WeakMap<DocumentNode, Described>();
-
-/** What two subscriptions must have in common to share one execution. */
-function keyOf(args: ExecutionArgs): string {
-  const { viewer } = args.contextValue as ServerContext;
-  const { text, afterVariable } = describe(args.document, args.operationName ?? null);
-  const { [afterVariable ?? '']: _after, ...variables } = (args.variableValues ?? {}) as Record<string, unknown>;
-  return JSON.stringify([audienceOf(args.schema, args.document, viewer), args.operationName ?? null, text, variables]);
-}
-
-/** The document's text, and the variable that gives `after` and nothing else. */
-function describe(
-  document: DocumentNode,
-  operationName: string | null,
-): { text: string; afterVariable: string | null } {
-  let described = texts.get(document);
-  if (described === undefined) {
-    described = { text: print(document), afterVariables: new Map() };
-    texts.set(document, described);
-  }
-  let afterVariable = described.afterVariables.get(operationName);
-  if (afterVariable === undefined) {
-    afterVariable = findAfterVariable(document, operationName);
-    described.afterVariables.set(operationName, afterVariable);
-  }
-  return { text: described.text, afterVariable };
-}
-
-function findAfterVariable(document: DocumentNode, operationName: string | null): string | null {
-  const operation = getOperationAST(document, operationName);
-  const uses = new Map<string, number>();
-  visit(document, {
-    VariableDefinition: () => false,
-    Variable: (node) => void uses.set(node.name.value, (uses.get(node.name.value) ?? 0) + 1),
-  });
-  for (const selection of operation?.selectionSet.selections ?? []) {
-    if (selection.kind !== 'Field') continue;
-    const value = selection.arguments?.find((argument) => argument.name.value === 'after')?.value;
-    if (value?.kind === 'Variable' && uses.get(value.name.value) === 1) return value.name.value;
-  }
-  return null;
 }

@@ -7,7 +7,14 @@ export interface Delivery {
   result: SharedResult;
   /** What it is about, where a newer one may take its place; null where each counts. */
   key: string | null;
+  /** Where it stands in the order of what it is about; null where that has none. */
+  number: number | null;
+  /** What it weighs while it waits, where that can be much. */
+  bytes: number;
 }
+
+/** How much may wait for one client, besides how many. */
+export const mostWaitingBytes = 16_000_000;
 
 /**
  * One subscriber's end of a stream: a bounded queue that its transport empties as fast as its client reads. A client that
@@ -21,12 +28,16 @@ export class Subscriber implements AsyncIterableIterator<Handed> {
   page = Number.POSITIVE_INFINITY;
   /** The last page of the log of which its client may have seen something on its own: while it comes back, any. */
   ownViewUntil = Number.POSITIVE_INFINITY;
+  /** How far it has been told in an order that what it watches keeps itself: nothing from before comes again. */
+  toldThrough = Number.NEGATIVE_INFINITY;
   readonly #onEnd: () => void;
   readonly #toFailure: (error: unknown) => GraphQLError;
   readonly #capacity: number;
   readonly #queue = new Map<string | number, Delivery>();
   #condensed = false;
+  #bytes = 0;
   #live: Delivery[] | null = null;
+  #liveBytes = 0;
   #liveOverflowed = false;
   #count = 0;
   #reader: { resolve: (result: IteratorResult<Handed>) => void; reject: (error: unknown) => void } | null = null;
@@ -73,10 +84,11 @@ export class Subscriber implements AsyncIterableIterator<Handed> {
   push(delivery: Delivery): void {
     if (this.#ended) return;
     if (this.#live === null) {
-      this.#enqueue(delivery);
+      if (!this.#wasTold(delivery)) this.#enqueue(delivery);
     } else if (!this.#liveOverflowed) {
       this.#live.push(delivery);
-      if (this.#live.length > this.#capacity) {
+      this.#liveBytes += delivery.bytes;
+      if (this.#live.length > this.#capacity || this.#liveBytes > mostWaitingBytes) {
         this.#liveOverflowed = true;
         this.#live = [];
       }
@@ -85,7 +97,7 @@ export class Subscriber implements AsyncIterableIterator<Handed> {
 
   /** From the log: of what happened before. Waits until the client has read on. */
   async replay(delivery: Delivery): Promise<void> {
-    if (this.#queue.size >= this.#capacity / 2) {
+    if (this.#isHalfFull) {
       await new Promise<void>((resolve) => {
         this.#room = resolve;
       });
@@ -97,7 +109,16 @@ export class Subscriber implements AsyncIterableIterator<Handed> {
   hold(): void {
     this.page = Number.POSITIVE_INFINITY;
     this.#live = [];
+    this.#liveBytes = 0;
     this.#liveOverflowed = false;
+  }
+
+  get #isHalfFull(): boolean {
+    return this.#queue.size >= this.#capacity / 2 || this.#bytes >= mostWaitingBytes / 2;
+  }
+
+  #wasTold({ number }: Delivery): boolean {
+    return number !== null && number <= this.toldThrough;
   }
 
   /** @returns false when too much came meanwhile: catch up once more */
@@ -108,19 +129,20 @@ export class Subscriber implements AsyncIterableIterator<Handed> {
     }
     const held = this.#live ?? [];
     this.#live = null;
-    for (const delivery of held) this.#enqueue(delivery);
+    for (const delivery of held) if (!this.#wasTold(delivery)) this.#enqueue(delivery);
     return true;
   }
 
-  #enqueue({ result, key }: Delivery): void {
+  #enqueue(delivery: Delivery): void {
     if (this.#ended) return;
     if (this.#reader !== null) {
-      this.#handOver(result);
+      this.#handOver(delivery.result);
       return;
     }
-    this.#append({ result, key });
+    this.#append(delivery);
     this.#waitingSince ??= performance.now();
-    if (this.#queue.size > this.#capacity) {
+    // One alone may be as large as it is.
+    if (this.#queue.size > this.#capacity || (this.#bytes > mostWaitingBytes && this.#queue.size > 1)) {
       this.fail(
         new RequestError(
           'RESYNC_REQUIRED',
@@ -135,15 +157,18 @@ export class Subscriber implements AsyncIterableIterator<Handed> {
     if (!this.#condensed && this.#queue.size >= this.#capacity / 2) {
       const waiting = [...this.#queue.values()];
       this.#queue.clear();
+      this.#bytes = 0;
       this.#condensed = true;
       for (const earlier of waiting) this.#append(earlier);
     }
     const key = this.#condensed ? delivery.key : null;
+    this.#bytes += delivery.bytes;
     if (key === null) {
       this.#queue.set(this.#count, delivery);
       this.#count += 1;
     } else {
       // To the end: a client that has a cursor must have everything from before it.
+      this.#bytes -= this.#queue.get(key)?.bytes ?? 0;
       this.#queue.delete(key);
       this.#queue.set(key, delivery);
     }
@@ -188,11 +213,12 @@ export class Subscriber implements AsyncIterableIterator<Handed> {
 
   /** What has waited longest; it counts as sent. */
   readonly #take = (): SharedResult | null => {
-    for (const [key, { result }] of this.#queue) {
+    for (const [key, { result, bytes }] of this.#queue) {
       this.#queue.delete(key);
+      this.#bytes -= bytes;
       if (this.#queue.size === 0) this.#condensed = false;
       this.#waitingSince = this.#queue.size > 0 ? performance.now() : null;
-      if (this.#queue.size < this.#capacity / 2) this.#makeRoom();
+      if (!this.#isHalfFull) this.#makeRoom();
       this.#lastCursor = result.cursor;
       return result;
     }
