@@ -152,7 +152,13 @@ async function compose(
     listening: async () => feed.listening,
   });
   const common = { yoga, access, connections, log, authenticate, metrics };
-  const server = createHttpServer({ ...common, makeContext, readiness, mostBodyBytes: config.TREELINE_MAX_BODY_BYTES });
+  const server = createHttpServer({
+    ...common,
+    makeContext,
+    readiness,
+    mostBodyBytes: config.TREELINE_MAX_BODY_BYTES,
+    stallMs: config.TREELINE_STALL_MS,
+  });
   sockets = serveWebSockets({
     ...common,
     server,

@@ -62,7 +62,7 @@ const options = {
     .default(15_000)
     .describe('longest that one statement of a request may run'),
   TREELINE_MAX_BODY_BYTES: wholeNumber(1_000, 100_000_000)
-    .default(4_000_000)
+    .default(10_000_000)
     .describe('largest request body, over HTTP and per WebSocket message'),
   TREELINE_MAX_DEPTH: wholeNumber(3, 100).default(12).describe('deepest nesting of an operation'),
   TREELINE_MAX_COST: wholeNumber(100, 10_000_000)

@@ -25,16 +25,26 @@ const meanings: Readonly<Record<string, ConstraintMeaning>> = {
 };
 
 /**
- * Reads or calls something of the schema `auth` as the viewer: its tables are bound by row-level security.
+ * Calls a function, or reads what row-level security protects, as the viewer: one round trip, one transaction.
+ * @param explained what violated constraints mean to the caller
  * @throws Refusal for everything that the caller can mend
  */
-export async function callAuth<Row>(context: RequestContext, call: RawBuilder<unknown>): Promise<Row[]> {
+export async function callAsViewer<Row>(
+  context: RequestContext,
+  call: RawBuilder<unknown>,
+  explained: Readonly<Record<string, ConstraintMeaning>>,
+): Promise<Row[]> {
   try {
     const { rows, snapshot } = await callAs<Row>(context.db, context.viewer, call);
     // The first of several: what they all changed comes after it.
     context.writtenFrom ??= snapshot;
     return rows;
   } catch (error) {
-    throw asRefusal(error, meanings);
+    throw asRefusal(error, explained);
   }
+}
+
+/** Reads or calls something of the schema `auth`. */
+export function callAuth<Row>(context: RequestContext, call: RawBuilder<unknown>): Promise<Row[]> {
+  return callAsViewer(context, call, meanings);
 }

@@ -1,8 +1,9 @@
 import type { Scope } from './scopes.ts';
 
 /**
- * Which scope each root field needs; null: any authenticated caller. The one table of it in the code, shown to readers in
- * `docs/operations.md`. A root field that is missing here stops the gateway at start.
+ * Which scope each root field needs, and each other field that needs one of its own; null: any authenticated caller. The one
+ * table of it in the code, shown to readers in `docs/operations.md`. A root field that is missing here stops the gateway at
+ * start.
  */
 export const operations = {
   Query: {
@@ -47,6 +48,9 @@ export const operations = {
     createWorktreeType: 'registry:write',
     deleteWorktreeType: 'registry:write',
     logActivities: 'registry:write',
+    appendMessages: 'chat',
+    clearMessages: 'chat',
+    putSnapshot: 'chat',
     cleanupOldActivities: 'maintenance',
     pruneInactiveWorktrees: 'maintenance',
     vacuumRegistry: 'maintenance',
@@ -65,6 +69,14 @@ export const operations = {
     projectChanged: 'registry:read',
     activityLogged: 'registry:read',
     claimChanged: 'registry:read',
+    messageAppended: 'chat',
     events: 'registry:read',
+  },
+  Project: {
+    messages: 'chat',
+    snapshot: 'chat',
+  },
+  Message: {
+    project: 'registry:read',
   },
 } as const satisfies Record<string, Record<string, Scope | null>>;

@@ -67,6 +67,58 @@ export interface AuthTokens {
   scopes: string[];
 }
 
+export interface ChatProjectCounters {
+  /**
+   * The last message that was cleared; null: none ever was.
+   */
+  cleared_through: number | null;
+  /**
+   * The number that the next message gets.
+   */
+  next_sequence: number;
+  project_id: string;
+}
+
+export interface ChatProjectMessages {
+  annotations: Json | null;
+  /**
+   * Who appended it.
+   */
+  author_id: Generated<string | null>;
+  /**
+   * The length of content and annotations as text: at most 4,000,000.
+   */
+  bytes: Generated<number>;
+  /**
+   * As chat SDKs write it: a string, an array of parts, or an object.
+   */
+  content: Json;
+  created_at: Generated<string>;
+  id: Generated<string>;
+  /**
+   * The client's own id: what comes twice under it is one message.
+   */
+  message_id: string;
+  project_id: string;
+  role: string;
+  /**
+   * The order of the conversation: from 0, without holes, never used again.
+   */
+  sequence_num: number;
+}
+
+export interface ChatProjectSnapshots {
+  /**
+   * The length of files as text.
+   */
+  bytes: number;
+  created_at: Generated<string>;
+  files: Json;
+  project_id: string;
+  summary: string | null;
+  updated_at: Generated<string>;
+}
+
 export interface FeedEvents {
   agent_id: string | null;
   at: Generated<string>;
@@ -352,6 +404,9 @@ export interface DB {
   "auth.space_members": AuthSpaceMembers;
   "auth.spaces": AuthSpaces;
   "auth.tokens": AuthTokens;
+  "chat.project_counters": ChatProjectCounters;
+  "chat.project_messages": ChatProjectMessages;
+  "chat.project_snapshots": ChatProjectSnapshots;
   "feed.events": FeedEvents;
   "feed.state": FeedState;
   "registry.agent_activities": RegistryAgentActivities;

@@ -1,4 +1,4 @@
-import { defaultFieldResolver, type GraphQLSchema, isInterfaceType, isObjectType } from 'graphql';
+import { defaultFieldResolver, type GraphQLField, type GraphQLSchema, isInterfaceType, isObjectType } from 'graphql';
 import './scalars.ts';
 import '../auth/graphql.ts';
 import '../feed/graphql.ts';
@@ -16,6 +16,9 @@ import '../registry/claim/subscriptions.ts';
 import '../registry/activity/graphql.ts';
 import '../registry/activity/subscriptions.ts';
 import '../registry/maintenance/graphql.ts';
+import '../chat/message/graphql.ts';
+import '../chat/message/subscriptions.ts';
+import '../chat/snapshot/graphql.ts';
 import { type RequestContext, requireScope } from '../auth/context.ts';
 import { operations } from '../auth/operations.ts';
 import type { Scope } from '../auth/scopes.ts';
@@ -26,26 +29,34 @@ import { builder } from './builder.ts';
 export const schema: GraphQLSchema = withPlainIds(guarded(builder.toSchema({ sortSchema: true })));
 
 /**
- * Puts each root field behind the scope that the table of operations names, before its resolver runs. A field that is
- * not in the table is a defect that shows at start, not a hole.
+ * Puts each field that the table of operations names behind its scope, before its resolver runs. A root field that is not
+ * in the table is a defect that shows at start, not a hole.
  */
 function guarded(unguarded: GraphQLSchema): GraphQLSchema {
   for (const root of [unguarded.getQueryType(), unguarded.getMutationType(), unguarded.getSubscriptionType()]) {
-    if (root == null) continue;
-    const scopes = operations[root.name as keyof typeof operations] as Readonly<Record<string, Scope | null>>;
-    for (const field of Object.values(root.getFields())) {
-      const scope = scopes[field.name];
-      if (scope === undefined) throw new Error(`${root.name}.${field.name} has no scope in the table of operations`);
-      if (scope === null) continue;
-      const way = field.subscribe === undefined ? 'resolve' : 'subscribe';
-      const inner = field[way] ?? defaultFieldResolver;
-      field[way] = (source, args, context: RequestContext, info) => {
-        requireScope(context.viewer, scope);
-        return inner(source, args, context, info);
-      };
+    const named = operations[root?.name as keyof typeof operations];
+    for (const name of Object.keys(root?.getFields() ?? {})) {
+      if (!(name in named)) throw new Error(`${root?.name}.${name} has no scope in the table of operations`);
+    }
+  }
+  for (const [typeName, fields] of Object.entries(operations)) {
+    const type = unguarded.getType(typeName);
+    for (const [name, scope] of Object.entries<Scope | null>(fields)) {
+      const field = isObjectType(type) ? type.getFields()[name] : undefined;
+      if (field === undefined) throw new Error(`${typeName}.${name}, of the table of operations, is no field`);
+      if (scope !== null) guard(field, scope);
     }
   }
   return unguarded;
+}
+
+function guard(field: GraphQLField<unknown, RequestContext>, scope: Scope): void {
+  const way = field.subscribe === undefined ? 'resolve' : 'subscribe';
+  const inner = field[way] ?? defaultFieldResolver;
+  field[way] = (source, args, context: RequestContext, info) => {
+    requireScope(context.viewer, scope);
+    return inner(source, args, context, info);
+  };
 }
 
 /**

@@ -5,12 +5,13 @@ import { hasScope } from '../auth/context.ts';
 import { RequestError, type RequestErrorCode } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import { type Access, isLoopback, pathOf } from './access.ts';
-import { BodyTooLarge, readBody } from './body.ts';
+import { BodyTooLarge, discardRest, readBody } from './body.ts';
 import type { Connections } from './connections.ts';
 import { graphiqlPage } from './graphiql.ts';
 import type { Readiness } from './health.ts';
 import type { Metrics } from './metrics.ts';
 import type { ServerContext } from './plugins.ts';
+import { createSnapshotRoom } from './snapshot.ts';
 import type { Yoga } from './yoga.ts';
 
 export interface HttpOptions {
@@ -19,6 +20,8 @@ export interface HttpOptions {
   metrics: Metrics;
   log: Logger;
   mostBodyBytes: number;
+  /** How long a client may neither send nor read where it takes room meanwhile. */
+  stallMs: number;
   authenticate: (authorization: string | null) => Promise<Viewer>;
   makeContext: (viewer: Viewer, requestId: string) => ServerContext;
   readiness: () => Promise<Readiness>;
@@ -47,6 +50,14 @@ export function createHttpServer(options: HttpOptions): Server {
     '/metrics': (exchange) => metrics(exchange, options),
     '/': async ({ response }) => void response.writeHead(302, { location: '/graphql' }).end(),
   };
+  const snapshotRoom = createSnapshotRoom(options.stallMs);
+
+  function roomOf(path: string): ((exchange: Exchange) => Promise<void>) | undefined {
+    const projectId = /^\/projects\/([^/]+)\/snapshot$/.exec(path)?.[1];
+    if (projectId === undefined) return rooms[path];
+    return (exchange) =>
+      visit(exchange, options, (context) => snapshotRoom({ ...exchange, projectId, context }), 'snapshot');
+  }
 
   const server = createServer((request, response) => {
     const requestId = requestIdOf(request);
@@ -57,7 +68,7 @@ export function createHttpServer(options: HttpOptions): Server {
     const refusal = options.access.refusal(request);
     if (refusal !== null) return sendError(response, 403, 'FORBIDDEN', refusal);
     if (crossOrigin(exchange, options.access)) return;
-    const room = rooms[pathOf(request)];
+    const room = roomOf(pathOf(request));
     if (room === undefined)
       return sendError(response, 404, 'BAD_USER_INPUT', 'There is nothing here. The API is at /graphql.');
     room(exchange).catch((error: unknown) => fail(exchange, error, options));
@@ -81,7 +92,7 @@ function crossOrigin({ request, response }: Exchange, access: Access): boolean {
   response.setHeader('vary', 'origin');
   response.setHeader('access-control-expose-headers', 'x-request-id');
   if (request.method !== 'OPTIONS') return false;
-  response.setHeader('access-control-allow-methods', 'GET, POST');
+  response.setHeader('access-control-allow-methods', 'GET, POST, PUT');
   response.setHeader('access-control-allow-headers', 'authorization, content-type, accept, x-request-id');
   response.setHeader('access-control-max-age', '600');
   response.writeHead(204).end();
@@ -89,23 +100,36 @@ function crossOrigin({ request, response }: Exchange, access: Access): boolean {
 }
 
 async function graphql(exchange: Exchange, options: HttpOptions): Promise<void> {
-  const { request, response, requestId } = exchange;
+  const { request, response } = exchange;
   if (request.method === 'GET' && wantsPage(request)) return sendGraphiql(exchange);
+  await visit(exchange, options, async (context) => {
+    // Held only by a stream of events, which may outlive the token that opened it and ends with it, like a socket.
+    const connection = options.connections.open(context.viewer, () => response.destroy());
+    context.connection = connection;
+    response.once('close', () => connection.release());
+    if (request.method === 'POST') {
+      // Yoga takes a body that is already there, and so never sees more than was counted here.
+      (request as IncomingMessage & { body?: string }).body = await readBody(request, options.mostBodyBytes);
+    }
+    await options.yoga(request, response, context);
+  });
+}
+
+/** Whoever comes in says who it is, and its visit is noted when it is over. */
+async function visit(
+  exchange: Exchange,
+  options: HttpOptions,
+  act: (context: ServerContext) => Promise<void>,
+  name: string | null = null,
+): Promise<void> {
+  const { request, response, requestId } = exchange;
   const startedAt = performance.now();
   let context: ServerContext | null = null;
-  const onEnd = () => note(exchange, context, startedAt, options);
-  response.once('close', onEnd);
+  response.once('close', () => note(exchange, context, startedAt, options));
   const viewer = await options.authenticate(request.headers.authorization ?? null);
   context = options.makeContext(viewer, requestId);
-  // Held only by a stream of events, which may outlive the token that opened it and ends with it, like a socket.
-  const connection = options.connections.open(viewer, () => response.destroy());
-  context.connection = connection;
-  response.once('close', () => connection.release());
-  if (request.method === 'POST') {
-    // Yoga takes a body that is already there, and so never sees more than was counted here.
-    (request as IncomingMessage & { body?: string }).body = await readBody(request, options.mostBodyBytes);
-  }
-  await options.yoga(request, response, context);
+  context.operation.name = name;
+  await act(context);
 }
 
 /** A browser that opens the address; GraphiQL keeps its query in it, so a reload names one. */
@@ -168,7 +192,7 @@ function note(
 }
 
 function fail(
-  { response, requestId }: Exchange,
+  { request, response, requestId }: Exchange,
   error: unknown,
   { log, metrics: { error: count } }: HttpOptions,
 ): void {
@@ -178,8 +202,8 @@ function fail(
   }
   if (error instanceof BodyTooLarge) {
     count('LIMIT_EXCEEDED');
-    response.setHeader('connection', 'close');
     sendError(response, 413, 'LIMIT_EXCEEDED', 'The request is larger than is accepted: send less at once.');
+    discardRest(request);
     return;
   }
   if (error instanceof RequestError) {

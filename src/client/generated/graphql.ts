@@ -311,6 +311,7 @@ export type FeedNamesQuery = { nodes: Array<
     | { id: string }
     | { id: string }
     | { id: string }
+    | { id: string }
     | { slug: string, id: string }
     | { name: string, id: string }
    | null> };
