@@ -28,7 +28,7 @@ export async function feedMutation(databases: Databases): Promise<void> {
   const without = await openLoad('without the log', { logged: false, watched: false });
   const logged = await openLoad('with the log', { logged: true, watched: false });
   const watched = await openLoad('with the log, watched', { logged: true, watched: true });
-  await compare([without, logged, watched], without);
+  await compare([without, logged, watched], { reference: without });
 }
 
 async function touchWorktree(ownerUrl: string): Promise<void> {

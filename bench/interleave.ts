@@ -36,3 +36,23 @@ export function spread(values: readonly number[], digits = 0): string {
 export function ratio(ours: readonly number[], theirs: readonly number[]): string {
   return median(ours.map((value, round) => value / (theirs[round] ?? Number.NaN))).toFixed(2);
 }
+
+/** One round of requests that each began when another had been answered. */
+export interface RequestRound {
+  requestsPerSecond: number;
+  cpuMsPerRequest: number;
+  p50Ms: number;
+  p99Ms: number;
+}
+
+/** @param durationsMs of each request */
+export function roundOf(durationsMs: readonly number[], used: { cpuSeconds: number; seconds: number }): RequestRound {
+  const sorted = Float64Array.from(durationsMs).sort();
+  const at = (part: number) => sorted[Math.floor(sorted.length * part)] ?? Number.NaN;
+  return {
+    requestsPerSecond: sorted.length / used.seconds,
+    cpuMsPerRequest: (used.cpuSeconds * 1_000) / sorted.length,
+    p50Ms: at(0.5),
+    p99Ms: at(0.99),
+  };
+}

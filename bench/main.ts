@@ -8,6 +8,8 @@
  *   BENCH_VERBOSE   show what the servers write to standard error
  *   DATABASE_URL    a server to make databases on, as a role with CREATEDB and CREATEROLE; unset: a temporary embedded one
  */
+import { chatAppend } from './chat-append.ts';
+import { chatOpen } from './chat-open.ts';
 import { dashboard } from './dashboard.ts';
 import { openDatabases } from './databases.ts';
 import { fanOut } from './fan-out.ts';
@@ -23,6 +25,8 @@ const benches = {
   'feed-mutation': feedMutation,
   'fan-out': fanOut,
   'live-latency': liveLatency,
+  'chat-append': chatAppend,
+  'chat-open': chatOpen,
 };
 
 async function main(): Promise<void> {

@@ -85,7 +85,7 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_principal uuid := nullif(current_setting('app.current_user_id', true), '')::uuid;
+  v_principal uuid := auth.current_principal_id();
   v_depth smallint := coalesce(nullif(current_setting('feed.depth', true), ''), '0')::smallint;
 begin
   if tg_op = 'DELETE' then

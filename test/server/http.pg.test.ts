@@ -92,17 +92,14 @@ describe('limits', () => {
     const answer = await raw({
       method: 'POST',
       headers: { ...headers, 'transfer-encoding': 'chunked' },
-      chunks: Array.from({ length: 6 }, () => big),
-    }).catch((error: NodeJS.ErrnoException) => ({
-      status: error.code === 'EPIPE' || error.code === 'ECONNRESET' ? 413 : 0,
-      body: '',
-    }));
+      chunks: Array.from({ length: 12 }, () => big),
+    });
     expect(answer.status).toBe(413);
     const declared = await raw({
       method: 'POST',
       headers: { ...headers, 'content-length': '999999999' },
       chunks: [],
-    }).catch(() => ({ status: 413 }));
+    });
     expect(declared.status).toBe(413);
   });
 
