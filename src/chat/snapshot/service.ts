@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import pg from 'pg';
 import type { RequestContext } from '../../auth/context.ts';
 import { findUnstorable } from '../../db/storable.ts';
 import { Refusal } from '../../kernel/errors.ts';
@@ -51,10 +52,7 @@ export type PutDocument = Pick<SnapshotRow, 'bytes' | 'created_at' | 'updated_at
  */
 export async function requireSnapshotWriter(context: RequestContext, projectId: string): Promise<string> {
   const key = requireKey('Project', 'project', projectId);
-  await callChat(
-    context,
-    sql`(select true as may from (select chat.require_role(${key}::uuid, array['owner', 'editor']) offset 0) as required) as asked`,
-  );
+  await callChat(context, sql`chat.require_role(${key}::uuid, array['owner', 'editor']) as required`);
   return key;
 }
 
@@ -73,22 +71,19 @@ export async function putSnapshotDocument(
   try {
     return await callChat<PutDocument>(context, sql`chat.put_snapshot_document(${key}::uuid, ${document}::jsonb)`);
   } catch (error) {
-    throw error instanceof Refusal ? error : (notStorable(error) ?? error);
+    throw notStorable(error) ?? error;
   }
 }
 
-/** PostgreSQL found that it is no JSON, or no UTF-8. */
+const unstorable: readonly (string | undefined)[] = ['22P02', '22P05', '22021', '54001'];
+
+/** PostgreSQL found that it is no JSON, no UTF-8, or none that it can hold; and where. */
 function notStorable(error: unknown): Refusal | null {
-  const { code, message, where } = error as { code?: string; message?: string; where?: string };
-  if (code !== '22P02' && code !== '22021' && code !== '54001') return null;
-  const place = /JSON data, line \d+/.exec(where ?? '')?.[0];
-  return new Refusal(
-    'INVALID',
-    `The document is no JSON that can be stored: ${message}${place === undefined ? '' : ` (${place})`}.`,
-    {
-      cause: error,
-    },
-  );
+  const found = error instanceof Refusal ? error.cause : error;
+  if (!(found instanceof pg.DatabaseError) || !unstorable.includes(found.code)) return null;
+  const line = /JSON data, line \d+/.exec(found.where ?? '')?.[0];
+  const reason = [found.message, found.detail, line].filter((part) => part !== undefined).join('; ');
+  return new Refusal('INVALID', `The document is no JSON that can be stored: ${reason}.`, { cause: found });
 }
 
 /**

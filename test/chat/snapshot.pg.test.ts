@@ -1,0 +1,340 @@
+import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startGateway, type TestGateway } from '../support/gateway.ts';
+import { makePerson, makeProject, type Person, setMember } from '../support/people.ts';
+import { size } from '../support/size.ts';
+import { rows } from '../support/sql.ts';
+
+const mostBytes = 50_000_000;
+
+let gateway: TestGateway;
+let ada: Person;
+let count = 0;
+beforeAll(async () => {
+  gateway = await startGateway({ environment: { TREELINE_STALL_MS: '2000' } });
+  ada = await makePerson(gateway, 'ada');
+});
+afterAll(() => gateway.close());
+
+const project = () => {
+  count += 1;
+  return makeProject(gateway, `snapshot-${count}`, ada);
+};
+
+interface Put {
+  snapshot: { sizeBytes: number; summary: string | null; createdAt: string; updatedAt: string } | null;
+  userErrors: { code: string; message: string; path: string[] }[];
+}
+
+async function put(id: string, files: unknown, summary?: string | null): Promise<Put> {
+  const { putSnapshot } = await gateway.ask<{ putSnapshot: Put }>(
+    `mutation ($i: PutSnapshotInput!) {
+      putSnapshot(input: $i) { snapshot { sizeBytes summary createdAt updatedAt } userErrors { code message path } }
+    }`,
+    { i: { project: { id }, files, summary } },
+    { token: ada.token },
+  );
+  return putSnapshot;
+}
+
+const read = (id: string, fields = 'files summary sizeBytes createdAt updatedAt') =>
+  gateway.request<{ project: { snapshot: Record<string, unknown> | null } | null }>(
+    `query ($id: ID!) { project(by: { id: $id }) { snapshot { ${fields} } } }`,
+    { id },
+    { token: ada.token },
+  );
+
+interface Answered {
+  status: number;
+  body: {
+    errors?: { message: string; extensions: { code: string; limit?: number } }[];
+    files?: unknown;
+    sizeBytes?: number;
+  };
+  headers: IncomingMessage['headers'];
+}
+
+/** A request that the test sends piece by piece. */
+function open(
+  method: string,
+  path: string,
+  headers: Record<string, string> = {},
+): { request: ClientRequest; answer: Promise<Answered> } {
+  const { hostname, port } = new URL(gateway.url);
+  const request = httpRequest({
+    hostname,
+    port,
+    method,
+    path,
+    agent: false,
+    headers: { authorization: `Bearer ${ada.token}`, 'content-type': 'application/json', ...headers },
+  });
+  const answer = new Promise<Answered>((resolve, reject) => {
+    request.on('error', reject);
+    request.on('response', async (response) => {
+      const chunks: Buffer[] = [];
+      for await (const chunk of response) chunks.push(chunk as Buffer);
+      const text = Buffer.concat(chunks).toString();
+      resolve({
+        status: response.statusCode ?? 0,
+        body: text === '' ? {} : JSON.parse(text),
+        headers: response.headers,
+      });
+    });
+  });
+  answer.catch(() => {});
+  return { request, answer };
+}
+
+const pathOf = (id: string) => `/projects/${id}/snapshot`;
+
+async function exchange(
+  method: string,
+  id: string,
+  body?: string | Buffer,
+  headers: Record<string, string> = {},
+): Promise<Answered> {
+  const { request, answer } = open(method, pathOf(id), headers);
+  request.end(body);
+  return answer;
+}
+
+/** Files of about so many bytes, with characters of one to four bytes. */
+function filesOf(bytes: number): Record<string, unknown> {
+  const line = 'const grüße = "€ 😀 \\n\\u0000";\n';
+  const text = line.repeat(2_000);
+  const per = Buffer.byteLength(JSON.stringify(text)) + 20;
+  return Object.fromEntries(
+    Array.from({ length: Math.floor(bytes / per) }, (_, n) => [`src/file-${String(n).padStart(5, '0')}.ts`, text]),
+  );
+}
+
+describe('through GraphQL', () => {
+  test('files come back as they were put, and the next snapshot takes their place', async () => {
+    const id = await project();
+    expect((await read(id)).data.project?.snapshot).toBeNull();
+    const files = { 'src/a.ts': { type: 'file', content: 'a\n"é"', n: 1e-300 }, 'src/b': [null, true, {}], '': '' };
+    const first = await put(id, files, 'The first');
+    expect(first).toMatchObject({ snapshot: { summary: 'The first' }, userErrors: [] });
+    expect((await read(id)).data.project?.snapshot).toMatchObject({ files, summary: 'The first' });
+    const second = await put(id, ['b'], null);
+    const { createdAt, updatedAt } = second.snapshot ?? { createdAt: '', updatedAt: '' };
+    expect(createdAt).toBe(first.snapshot?.createdAt);
+    expect(updatedAt > createdAt).toBe(true);
+    expect((await read(id)).data.project?.snapshot).toMatchObject({
+      files: ['b'],
+      summary: null,
+      createdAt,
+      updatedAt,
+    });
+    expect(
+      await rows(
+        gateway.database.owner,
+        `select op, principal_id from feed.events where topic = 'snapshots' and entity_id = $1 order by position`,
+        [id],
+      ),
+    ).toEqual([
+      { op: 'insert', principal_id: ada.uuid },
+      { op: 'update', principal_id: ada.uuid },
+    ]);
+  });
+
+  test('what was put answers its files too', async () => {
+    const id = await project();
+    const { putSnapshot } = await gateway.ask<{ putSnapshot: object }>(
+      'mutation ($i: PutSnapshotInput!) { putSnapshot(input: $i) { snapshot { files } } }',
+      { i: { project: { id }, files: { a: 1 } } },
+      { token: ada.token },
+    );
+    expect(putSnapshot).toEqual({ snapshot: { files: { a: 1 } } });
+  });
+
+  test('up to 8 MB pass; one byte more is PAYLOAD_TOO_LARGE', async () => {
+    const id = await project();
+    const exactly = (bytes: number) => ({ f: 'x'.repeat(bytes - '{"f":""}'.length) });
+    expect(await put(id, exactly(8_000_000))).toMatchObject({ userErrors: [] });
+    expect(await put(id, exactly(8_000_001))).toMatchObject({
+      snapshot: null,
+      userErrors: [
+        { code: 'PAYLOAD_TOO_LARGE', path: ['input', 'files'], message: expect.stringContaining('PUT /projects/') },
+      ],
+    });
+    const { data } = await read(id);
+    expect(JSON.stringify(data.project?.snapshot?.files)).toHaveLength(8_000_000);
+  });
+
+  test.each<[string, unknown, RegExp]>([
+    ['a number', 5, /Expected files as an object/],
+    ['a text', 'x', /Expected files as an object/],
+    ['a NUL', { 'a.ts': { content: 'a\0' } }, /files\.a\.ts\.content contains U\+0000/],
+  ])('%s is refused by name', async (_name, files, message) => {
+    const { userErrors } = await put(await project(), files);
+    expect(userErrors).toMatchObject([
+      { code: 'INVALID', path: ['input', 'files'], message: expect.stringMatching(message) },
+    ]);
+  });
+
+  test('more than one operation can carry is refused, and says where it is to be had', async () => {
+    const id = await project();
+    await exchange('PUT', id, JSON.stringify({ files: { f: 'x'.repeat(17_000_000) } }));
+    const { errors } = await read(id);
+    expect(errors?.[0]).toMatchObject({
+      extensions: { code: 'LIMIT_EXCEEDED' },
+      message: expect.stringContaining('GET /projects/'),
+    });
+    expect((await read(id, 'sizeBytes')).data.project?.snapshot).toEqual({ sizeBytes: 17_000_009 });
+    const small = await project();
+    await put(small, { s: 1 });
+    const { projects } = (
+      await gateway.request<{ projects: { nodes: { id: string; snapshot: { files: unknown } | null }[] } }>(
+        '{ projects(first: 100, filter: null) { nodes { slug snapshot { files } } } }',
+        {},
+        { token: ada.token },
+      )
+    ).data;
+    // The small ones are answered beside it.
+    expect(projects.nodes.filter(({ snapshot }) => snapshot !== null).length).toBeGreaterThan(0);
+  });
+});
+
+describe('as a document over HTTP', () => {
+  test('a large one goes in and comes out as it was', async () => {
+    const id = await project();
+    const document = { files: filesOf(size(mostBytes) - 100_000), summary: 'large' };
+    const text = JSON.stringify(document);
+    expect(Buffer.byteLength(text)).toBeLessThanOrEqual(mostBytes);
+    const stored = await exchange('PUT', id, text);
+    expect(stored).toMatchObject({ status: 200, body: { sizeBytes: expect.any(Number) } });
+    const found = await exchange('GET', id);
+    expect(found.status).toBe(200);
+    expect(found.body).toMatchObject({
+      summary: 'large',
+      createdAt: expect.any(String),
+      updatedAt: expect.any(String),
+    });
+    // Not by toEqual, which takes minutes to look through it.
+    expect(JSON.stringify(found.body.files) === JSON.stringify(document.files)).toBe(true);
+    // What was got can be put again as it is.
+    expect((await exchange('PUT', id, JSON.stringify(found.body))).status).toBe(200);
+  });
+
+  test('the first byte over is refused, declared or not, and nothing changes', async () => {
+    const id = await project();
+    await exchange('PUT', id, '{"files":{"kept":1}}');
+    const refused = {
+      status: 413,
+      body: { errors: [{ extensions: { code: 'PAYLOAD_TOO_LARGE', limit: mostBytes } }] },
+    };
+    const { request, answer } = open('PUT', pathOf(id), { 'transfer-encoding': 'chunked' });
+    const million = Buffer.alloc(1_000_000, 0x20);
+    request.write('{"files":{}');
+    for (let n = 1; n < 50; n += 1) request.write(million);
+    let answered = false;
+    void answer.then(() => {
+      answered = true;
+    });
+    // Up to the limit it listens.
+    request.write(Buffer.alloc(1_000_000 - '{"files":{}'.length, 0x20));
+    expect((await gateway.request('{ __typename }')).status).toBe(200);
+    expect(answered).toBe(false);
+    request.write('}');
+    expect(await answer).toMatchObject(refused);
+    request.destroy();
+    const declared = open('PUT', pathOf(id), { 'content-length': String(mostBytes + 1) });
+    declared.request.flushHeaders();
+    expect(await declared.answer).toMatchObject(refused);
+    declared.request.destroy();
+    expect((await exchange('GET', id)).body.files).toEqual({ kept: 1 });
+  });
+
+  test('two are on their way at once, a third is asked to wait, and other requests are answered', async () => {
+    const id = await project();
+    const half = '{"files":{"a":';
+    const started = [0, 1].map(() => {
+      const exchanged = open('PUT', pathOf(id), { 'transfer-encoding': 'chunked' });
+      exchanged.request.write(half);
+      return exchanged;
+    });
+    // They are under way once a third is refused.
+    let third = await exchange('GET', id);
+    while (third.status === 404) third = await exchange('GET', id);
+    expect(third).toMatchObject({
+      status: 503,
+      headers: { 'retry-after': '1' },
+      body: { errors: [{ extensions: { code: 'LIMIT_EXCEEDED' } }] },
+    });
+    expect((await read(id)).errors).toBeUndefined();
+    for (const { request } of started) request.end('1}}');
+    for (const { answer } of started) expect((await answer).status).toBe(200);
+    expect((await exchange('GET', id)).status).toBe(200);
+  });
+
+  test('a client that goes away, or falls silent, leaves nothing behind', async () => {
+    const id = await project();
+    for (let n = 0; n < 2; n += 1) {
+      const gone = open('PUT', pathOf(id), { 'transfer-encoding': 'chunked' });
+      gone.request.write('{"files":{');
+      const silent = open('PUT', pathOf(id), { 'transfer-encoding': 'chunked' });
+      silent.request.write('{"files":{');
+      let other = await exchange('GET', id);
+      while (other.status === 404) other = await exchange('GET', id);
+      expect(other.status).toBe(503);
+      gone.request.destroy();
+      await expect(silent.answer).rejects.toThrow();
+    }
+    expect((await exchange('PUT', id, '{"files":{"a":1}}')).status).toBe(200);
+    expect((await exchange('GET', id)).body.files).toEqual({ a: 1 });
+  });
+
+  test.each<[string, string | Buffer, RegExp]>([
+    ['no JSON', '{"files":', /is no JSON/],
+    ['nothing', '', /is no JSON/],
+    ['no UTF-8', Buffer.from([...Buffer.from('{"files":{"a":"'), 0xff, ...Buffer.from('"}}')]), /UTF8/],
+    ['a NUL', '{"files":{"a":"\\u0000"}}', /u0000/i],
+    ['half a character', '{"files":{"a":"\\ud83d"}}', /surrogate/i],
+    ['no files', '{"summary":"x"}', /"files"/],
+    ['files that are none', '{"files":5}', /Expected files as an object/],
+    ['a list', '[1]', /Expected an object/],
+    ['a summary that is none', '{"files":{},"summary":5}', /summary as text/],
+    ['nesting beyond measure', `{"files":${'['.repeat(200_000)}${']'.repeat(200_000)}}`, /stack depth|nest/],
+  ])('%s is refused with its reason', async (_name, body, message) => {
+    const answer = await exchange('PUT', await project(), body);
+    expect(answer.status).toBe(400);
+    expect(answer.body.errors).toMatchObject([
+      { extensions: { code: 'INVALID' }, message: expect.stringMatching(message) },
+    ]);
+  });
+
+  test('who may not is told so before anything is read', async () => {
+    const id = await project();
+    const ben = await makePerson(gateway, 'ben');
+    const narrow = await makePerson(gateway, 'narrow', ['REGISTRY_READ']);
+    await setMember(gateway, id, ben, 'viewer');
+    const stranger = await makePerson(gateway, 'stranger');
+    const asked = async (method: string, token: string | null, path = pathOf(id), headers = {}) => {
+      const { request, answer } = open(method, path, {
+        'transfer-encoding': 'chunked',
+        authorization: token === null ? '' : `Bearer ${token}`,
+        ...headers,
+      });
+      request.flushHeaders();
+      if (method === 'GET') request.end();
+      const { status, body } = await answer;
+      request.destroy();
+      return [status, body.errors?.[0]?.extensions.code];
+    };
+    expect(await asked('PUT', null)).toEqual([401, 'UNAUTHENTICATED']);
+    expect(await asked('PUT', 'tl_nonsense')).toEqual([401, 'UNAUTHENTICATED']);
+    expect(await asked('PUT', narrow.token)).toEqual([403, 'FORBIDDEN']);
+    expect(await asked('PUT', ben.token)).toEqual([403, 'FORBIDDEN']);
+    expect(await asked('PUT', stranger.token)).toEqual([404, 'NOT_FOUND']);
+    expect(await asked('GET', stranger.token)).toEqual([404, 'NOT_FOUND']);
+    expect(await asked('GET', ben.token)).toEqual([404, 'NOT_FOUND']);
+    expect(await asked('PUT', ada.token, '/projects/nonsense/snapshot')).toEqual([404, 'NOT_FOUND']);
+    expect(await asked('DELETE', ada.token)).toEqual([405, 'INVALID']);
+    expect(await asked('PUT', ada.token, pathOf(id), { 'content-type': 'text/plain' })).toEqual([415, 'INVALID']);
+    expect(await asked('PUT', ada.token, pathOf(id), { 'content-encoding': 'gzip' })).toEqual([415, 'INVALID']);
+    await exchange('PUT', id, '{"files":{}}');
+    expect(await asked('GET', ben.token)).toEqual([200, undefined]);
+  });
+});
