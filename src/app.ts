@@ -7,6 +7,7 @@ import type { LogEvent } from 'kysely';
 import { type Authenticator, createAuthenticator } from './auth/authenticate.ts';
 import type { Viewer } from './auth/context.ts';
 import { ensureLocalToken } from './auth/local-token.ts';
+import { createSnapshotRoom } from './chat/snapshot/http.ts';
 import type { Config } from './config.ts';
 import { type Database, openDatabase } from './db/database.ts';
 import { migrate, migrationState, requireCurrent } from './db/migrator.ts';
@@ -157,7 +158,7 @@ async function compose(
     makeContext,
     readiness,
     mostBodyBytes: config.TREELINE_MAX_BODY_BYTES,
-    stallMs: config.TREELINE_STALL_MS,
+    rooms: [createSnapshotRoom(config.TREELINE_STALL_MS)],
   });
   sockets = serveWebSockets({
     ...common,

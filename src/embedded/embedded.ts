@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StartupError } from '../kernel/errors.ts';
@@ -8,7 +9,7 @@ import { isHolder, type Lock, takeLock } from './lock.ts';
 import { chooseOsUser } from './os-user.ts';
 import { expectedCluster, explained, findPlace, giveToOwnerOf, type Place } from './place.ts';
 import { startPostmaster } from './postmaster.ts';
-import { database, gatewayLogin, owner, setUpRoles, superuser } from './roles.ts';
+import { backupLogin, database, gatewayLogin, owner, setUpRoles, superuser } from './roles.ts';
 
 /** A PostgreSQL 18 of this gateway's own. Whoever starts it stops it. */
 export interface EmbeddedServer {
@@ -35,7 +36,8 @@ export interface EmbeddedOptions {
 
 /**
  * Starts the server of a data directory on a free loopback port; makes the cluster the first time, and first ends what a
- * killed gateway left running. Writes the owner's URL into `<dataDir>/url` (mode 0600).
+ * killed gateway left running. Writes the owner's URL into `<dataDir>/url`, and one that reads everything into
+ * `<dataDir>/backup-url` (both mode 0600).
  * @throws StartupError when another gateway uses the data directory, or it cannot be used
  */
 export async function startEmbedded({ dataDir, log, durable = true }: EmbeddedOptions): Promise<EmbeddedServer> {
@@ -49,17 +51,24 @@ export async function startEmbedded({ dataDir, log, durable = true }: EmbeddedOp
   try {
     const passwords = await explained(place.home, () => prepareCluster({ binaries, user, place, durable, log }));
     const postmaster = await startPostmaster({ binaries, user, cluster: place.cluster, durable, log });
-    const urls = urlsOf(passwords, postmaster.port);
+    const backupPassword = randomBytes(24).toString('base64url');
+    const urls = urlsOf({ ...passwords, backup: backupPassword }, postmaster.port);
+    const files = { url: urls.ownerUrl, 'backup-url': urls.backupUrl };
     try {
-      await setUpRoles({ superuserUrl: urls.superuserUrl, passwords, statStatements: binaries.hasStatStatements });
-      await writeUrl(place, urls.ownerUrl);
+      await setUpRoles({
+        superuserUrl: urls.superuserUrl,
+        passwords,
+        backupPassword,
+        statStatements: binaries.hasStatStatements,
+      });
+      for (const [name, url] of Object.entries(files)) await writeUrl(place, name, url);
     } catch (error) {
       await postmaster.stop();
       throw error;
     }
     const stop = async () => {
       await postmaster.stop();
-      await rm(urlPath(place), { force: true });
+      for (const name of Object.keys(files)) await rm(join(place.dataDir, name), { force: true });
       await lock.release();
     };
     let stopping: Promise<void> | undefined;
@@ -86,23 +95,21 @@ async function claim({ dataDir, home }: Place): Promise<Lock> {
   );
 }
 
-function urlsOf(passwords: Passwords, port: number) {
+function urlsOf(passwords: Passwords & { backup: string }, port: number) {
   const url = (login: string, password: string, name: string) =>
     `postgresql://${login}:${password}@127.0.0.1:${port}/${name}`;
   return {
     superuserUrl: url(superuser, passwords.superuser, 'postgres'),
     ownerUrl: url(owner, passwords.owner, database),
     runtimeUrl: url(gatewayLogin, passwords.gateway, database),
+    backupUrl: url(backupLogin, passwords.backup, database),
   };
 }
 
-function urlPath({ dataDir }: Place): string {
-  return join(dataDir, 'url');
-}
-
-async function writeUrl(place: Place, ownerUrl: string): Promise<void> {
+async function writeUrl({ dataDir }: Place, name: string, url: string): Promise<void> {
+  const path = join(dataDir, name);
   // Removed first: a mode is only given to a file that is made.
-  await rm(urlPath(place), { force: true });
-  await writeFile(urlPath(place), `${ownerUrl}\n`, { mode: 0o600 });
-  await giveToOwnerOf(place.dataDir, urlPath(place));
+  await rm(path, { force: true });
+  await writeFile(path, `${url}\n`, { mode: 0o600 });
+  await giveToOwnerOf(dataDir, path);
 }

@@ -4,12 +4,16 @@ import type { Passwords } from './cluster.ts';
 export const superuser = 'postgres';
 export const owner = 'treeline';
 export const gatewayLogin = 'treeline_gateway';
+/** Reads everything: what is private from the owner of the schema too belongs into a backup. */
+export const backupLogin = 'treeline_backup';
 export const runtimeRole = 'treeline_runtime';
 export const database = 'treeline';
 
 interface SetUpOptions {
   superuserUrl: string;
   passwords: Passwords;
+  /** Of `treeline_backup`: another one at each start. */
+  backupPassword: string;
   statStatements: boolean;
 }
 
@@ -17,7 +21,12 @@ interface SetUpOptions {
  * Makes the roles and the database, as far as they are missing. At every start, so that a first start that was
  * interrupted half-way, or new passwords, need no case of their own.
  */
-export async function setUpRoles({ superuserUrl, passwords, statStatements }: SetUpOptions): Promise<void> {
+export async function setUpRoles({
+  superuserUrl,
+  passwords,
+  backupPassword,
+  statStatements,
+}: SetUpOptions): Promise<void> {
   await withClient(superuserUrl, async (client) => {
     await ensureRole(client, owner, 'login createdb createrole', passwords.owner);
     await client.query(`grant pg_monitor to ${owner}`);
@@ -28,6 +37,8 @@ export async function setUpRoles({ superuserUrl, passwords, statStatements }: Se
     await client.query('reset role');
     await ensureRole(client, gatewayLogin, 'login', passwords.gateway);
     await client.query(`grant ${runtimeRole} to ${gatewayLogin}`);
+    await ensureRole(client, backupLogin, 'login bypassrls', backupPassword);
+    await client.query(`grant pg_read_all_data to ${backupLogin}`);
     const { rowCount } = await client.query('select from pg_database where datname = $1', [database]);
     if (rowCount === 0) await client.query(`create database ${database} owner ${owner}`);
     // Qualified names are for programs: somebody in psql wants to write `select register_project(…)`.

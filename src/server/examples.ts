@@ -102,6 +102,40 @@ subscription Watch {
 `,
   },
   {
+    query: `# Says something in a project's chat. Run it twice: what has the same messageId is one message. A chat is for the
+# project's owner and members, and whoever registered it owns it.
+mutation Say($chat: AppendMessagesInput!) {
+  appendMessages(input: $chat) {
+    insertedCount
+    messages { sequenceNum role content }
+    userErrors { code message path }
+  }
+}
+`,
+    variables: {
+      chat: {
+        project: { remote: 'https://github.com/example/example' },
+        messages: [
+          { messageId: 'm1', role: 'USER', content: 'Why is the total wrong?' },
+          { messageId: 'm2', role: 'ASSISTANT', content: [{ type: 'text', text: 'The tax is added twice.' }] },
+        ],
+      },
+    },
+  },
+  {
+    query: `# A chat as it goes on, live. It begins with what came after the message of that number; with null, with what comes now.
+subscription Chat($afterSequence: Int) {
+  messageAppended(project: { remote: "https://github.com/example/example" }, afterSequence: $afterSequence) {
+    cursor
+    change
+    message { sequenceNum role content author { handle } createdAt }
+    clearedThrough
+  }
+}
+`,
+    variables: { afterSequence: -1 },
+  },
+  {
     query: `# Finds projects by name, slug, remote and description, and forgives typos.
 query Search($query: String!) {
   searchProjects(query: $query, first: 10) {

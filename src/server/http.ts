@@ -3,16 +3,15 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { Readable } from 'node:stream';
 import type { Viewer } from '../auth/context.ts';
 import { hasScope } from '../auth/context.ts';
+import { BodyTooLarge, discardRest, readBody } from '../kernel/body.ts';
 import { RequestError, type RequestErrorCode } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import { type Access, isLoopback, pathOf } from './access.ts';
-import { BodyTooLarge, discardRest, readBody } from './body.ts';
 import type { Connections } from './connections.ts';
 import { graphiqlPage } from './graphiql.ts';
 import type { Readiness } from './health.ts';
 import type { Metrics } from './metrics.ts';
 import type { ServerContext } from './plugins.ts';
-import { createSnapshotRoom } from './snapshot.ts';
 import type { Yoga } from './yoga.ts';
 
 export interface HttpOptions {
@@ -21,12 +20,21 @@ export interface HttpOptions {
   metrics: Metrics;
   log: Logger;
   mostBodyBytes: number;
-  /** How long a client may neither send nor read where it takes room meanwhile. */
-  stallMs: number;
+  /** Where something else than GraphQL is served to whoever has a token. */
+  rooms: readonly Room[];
   authenticate: (authorization: string | null) => Promise<Viewer>;
   makeContext: (viewer: Viewer, requestId: string) => ServerContext;
   readiness: () => Promise<Readiness>;
   connections: Connections;
+}
+
+/** A place of its own among the paths; whoever comes has been asked who it is. */
+export interface Room {
+  /** As it stands in logs. */
+  name: string;
+  /** The whole path; what its groups match is given as parameters. */
+  path: RegExp;
+  visit(exchange: Exchange & { parameters: readonly string[]; context: ServerContext }): Promise<void>;
 }
 
 interface Exchange {
@@ -51,13 +59,15 @@ export function createHttpServer(options: HttpOptions): Server {
     '/metrics': (exchange) => metrics(exchange, options),
     '/': async ({ response }) => void response.writeHead(302, { location: '/graphql' }).end(),
   };
-  const snapshotRoom = createSnapshotRoom(options.stallMs);
 
   function roomOf(path: string): ((exchange: Exchange) => Promise<void>) | undefined {
-    const projectId = /^\/projects\/([^/]+)\/snapshot$/.exec(path)?.[1];
-    if (projectId === undefined) return rooms[path];
-    return (exchange) =>
-      visit(exchange, options, (context) => snapshotRoom({ ...exchange, projectId, context }), 'snapshot');
+    for (const room of options.rooms) {
+      const parameters = room.path.exec(path)?.slice(1);
+      if (parameters === undefined) continue;
+      return (exchange) =>
+        visit(exchange, options, (context) => room.visit({ ...exchange, parameters, context }), room.name);
+    }
+    return rooms[path];
   }
 
   const server = createServer((request, response) => {

@@ -94,9 +94,24 @@ describe('an embedded server', () => {
     await withServer(async ({ ownerUrl }) => {
       expect(await readFile(join(dataDir, 'url'), 'utf8')).toBe(`${ownerUrl}\n`);
       expect((await stat(join(dataDir, 'url'))).mode & 0o777).toBe(0o600);
+      expect((await stat(join(dataDir, 'backup-url'))).mode & 0o777).toBe(0o600);
       expect((await stat(join(dataDir, 'postgres', 'passwords.json'))).mode & 0o777).toBe(0o600);
     });
     await expect(stat(join(dataDir, 'url'))).rejects.toThrow(/ENOENT/);
+    await expect(stat(join(dataDir, 'backup-url'))).rejects.toThrow(/ENOENT/);
+  });
+
+  it('has a login for backups, which reads what is private from the owner too, and writes nothing', async () => {
+    await withServer(async ({ ownerUrl }) => {
+      const backupUrl = (await readFile(join(dataDir, 'backup-url'), 'utf8')).trim();
+      await query(
+        ownerUrl,
+        `create table secret as select 42 as answer; alter table secret enable row level security, force row level security`,
+      );
+      expect(await query(ownerUrl, 'select answer from secret')).toEqual([]);
+      expect(await query(backupUrl, 'select answer from secret')).toEqual([{ answer: 42 }]);
+      await expect(query(backupUrl, 'delete from secret')).rejects.toThrow(/permission denied/);
+    });
   });
 
   it('is gone after stop, however often that is called, and has its data when it starts again', async () => {

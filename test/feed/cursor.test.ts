@@ -17,10 +17,14 @@ const snapshot = fc
     });
     return `${open[0] ?? xmin}:${(open.at(-1) ?? xmin) + 1n}:${open.join(',')}`;
   });
-const place: fc.Arbitrary<Place> = fc.record({
-  prev: snapshot,
-  within: fc.option(fc.record({ next: snapshot, position: fc.nat() })),
-});
+const place: fc.Arbitrary<Place> = fc.record(
+  {
+    prev: snapshot,
+    within: fc.option(fc.record({ next: snapshot, position: fc.nat() })),
+    inOrder: fc.record({ of: fc.uuid(), number: fc.integer({ min: -2, max: 2 ** 32 }) }),
+  },
+  { requiredKeys: ['prev', 'within'] },
+);
 
 describe('cursors', () => {
   test('any place comes back as it went', () => {

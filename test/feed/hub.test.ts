@@ -30,6 +30,36 @@ describe('hub', () => {
     expect(ids(await one.take())).toEqual(['b']);
   });
 
+  test('who follows one project is handed what is of it, and nothing else', async () => {
+    const hub = createHub();
+    const one = hub.follow({ topics: ['messages', 'projects'], projectId: 'p', coalesce: false });
+    const all = hub.follow({ topics: ['messages'], coalesce: false });
+    const of = (topic: Topic, id: string, projectId: string | null) =>
+      event(topic, id, 'insert', { project_id: projectId });
+    hub.publish([
+      of('messages', 'a', 'p'),
+      of('messages', 'b', 'q'),
+      of('projects', 'c', 'p'),
+      of('claims', 'd', 'p'),
+      of('messages', 'e', null),
+    ]);
+    expect(ids(await one.take())).toEqual(['a', 'c']);
+    expect(ids(await all.take())).toEqual(['a', 'b', 'e']);
+    one.close();
+    hub.publish([of('messages', 'f', 'p')]);
+    expect(await one.take()).toBeNull();
+  });
+
+  test('who takes large rows takes as many as it can carry, and one at least', async () => {
+    const hub = createHub();
+    const following = hub.follow({ topics: ['messages'], coalesce: false });
+    const large = (id: string) => event('messages', id, 'insert', { data: { bytes: 60 } });
+    hub.publish(['a', 'b', 'c', 'd'].map(large));
+    expect(ids(await following.take(10, 100))).toEqual(['a', 'b']);
+    expect(ids(await following.take(10, 1))).toEqual(['c']);
+    expect(ids(await following.take(10))).toEqual(['d']);
+  });
+
   test('where each event counts, none is merged', async () => {
     const hub = createHub();
     const following = hub.follow({ topics: ['activities'], coalesce: false });

@@ -1,21 +1,22 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { type RequestContext, requireScope } from '../auth/context.ts';
-import { mostDocumentBytes } from '../chat/snapshot/model.ts';
-import { getSnapshotDocument, putSnapshotDocument, requireSnapshotWriter } from '../chat/snapshot/service.ts';
-import { Refusal, type RefusalCode } from '../kernel/errors.ts';
-import { BodyTooLarge, discardRest, readChunks } from './body.ts';
+import { type RequestContext, requireScope } from '../../auth/context.ts';
+import { BodyTooLarge, discardRest, readChunks } from '../../kernel/body.ts';
+import { Refusal, type RefusalCode } from '../../kernel/errors.ts';
+import { mostDocumentBytes } from './model.ts';
+import { getSnapshotDocument, putSnapshotDocument, requireSnapshotWriter } from './service.ts';
 
 /**
  * Snapshots as documents of their own, too large to stand among other JSON: `PUT` and `GET /projects/<id>/snapshot`. They
  * pass through as bytes, never parsed here, so that other requests do not wait for it; and two at a time, so that what is
  * held in memory has a bound.
  */
-export interface SnapshotExchange {
+interface SnapshotExchange {
   request: IncomingMessage;
   response: ServerResponse;
-  projectId: string;
+  /** What the path names: an id of a project, not looked at yet. */
+  parameters: readonly string[];
   context: RequestContext;
 }
 
@@ -24,10 +25,10 @@ const mostAtOnce = 2;
 const statuses: Partial<Record<RefusalCode, number>> = { NOT_FOUND: 404, FORBIDDEN: 403, PAYLOAD_TOO_LARGE: 413 };
 
 /** @param stallMs how long a client may neither send nor read */
-export function createSnapshotRoom(stallMs: number): (exchange: SnapshotExchange) => Promise<void> {
+export function createSnapshotRoom(stallMs: number) {
   let atOnce = 0;
 
-  return async (exchange) => {
+  async function visit(exchange: SnapshotExchange): Promise<void> {
     const { request, response, context } = exchange;
     requireScope(context.viewer, 'chat');
     const act = { GET: get, PUT: put }[request.method ?? ''];
@@ -62,17 +63,19 @@ export function createSnapshotRoom(stallMs: number): (exchange: SnapshotExchange
       atOnce -= 1;
       request.socket.setTimeout(0);
     }
-  };
+  }
+
+  return { name: 'snapshot', path: /^\/projects\/([^/]+)\/snapshot$/, visit };
 }
 
 async function put(exchange: SnapshotExchange): Promise<void> {
-  const { request, response, projectId, context } = exchange;
+  const { request, response, parameters, context } = exchange;
   const { 'content-type': type = '', 'content-encoding': encoding = 'identity' } = request.headers;
   if (!/^application\/json\b/i.test(type) || encoding !== 'identity') {
     return sendRefusal(exchange, 415, 'INVALID', 'Expected a body of Content-Type application/json, not compressed.');
   }
   // Before the first byte is kept: whoever may not write cannot make us read.
-  const key = await requireSnapshotWriter(context, projectId);
+  const key = await requireSnapshotWriter(context, parameters[0] ?? '');
   const chunks = await readChunks(request, mostDocumentBytes);
   const snapshot = await putSnapshotDocument(context, key, chunks);
   context.feed.ring();
@@ -83,8 +86,8 @@ async function put(exchange: SnapshotExchange): Promise<void> {
   });
 }
 
-async function get({ response, projectId, context }: SnapshotExchange): Promise<void> {
-  const pieces = await getSnapshotDocument(context, projectId);
+async function get({ response, parameters, context }: SnapshotExchange): Promise<void> {
+  const pieces = await getSnapshotDocument(context, parameters[0] ?? '');
   response.writeHead(200, { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' });
   // A client that goes away meanwhile is no error of ours.
   await pipeline(Readable.from(pieces), response).catch(() => response.destroy());
