@@ -119,13 +119,13 @@ begin
   select v_inserted, jsonb_agg(
     jsonb_build_object(
       'id', m.id, 'message_id', m.message_id, 'sequence_num', m.sequence_num, 'role', m.role, 'author_id', m.author_id,
-      'created_at', m.created_at, 'bytes', m.bytes, 'project_id', p_project_id, 'inserted', m.sequence_num >= v_first,
-      'differs', m.sequence_num < v_first and jsonb_build_object('role', m.role, 'content', m.content, 'annotations', m.annotations)
-        <> chat.said(i.value)
-    ) order by i.ordinality)
+      'created_at', m.created_at, 'bytes', m.bytes, 'project_id', p_project_id, 'inserted', m.sequence_num >= v_first
+    ) || case when m.sequence_num < v_first and m.said <> chat.said(i.value) then m.said || '{"differs": true}' else '{}' end
+    order by i.ordinality)
   from jsonb_array_elements(p_messages) with ordinality i
   cross join lateral (
-    select m.id, m.message_id, m.sequence_num, m.role, m.author_id, m.created_at, m.bytes, m.content, m.annotations
+    select m.id, m.message_id, m.sequence_num, m.role, m.author_id, m.created_at, m.bytes,
+      jsonb_build_object('role', m.role, 'content', m.content, 'annotations', m.annotations) as said
     from chat.project_messages m
     where m.project_id = p_project_id and m.message_id = i.value ->> 'message_id'
     limit 1
@@ -135,7 +135,7 @@ $$;
 comment on function chat.append_project_messages is
   'Appends messages ({"message_id", "role", "content", "annotations"?, "created_at"?}) in the order given, all or none, with '
   'the caller''s rights. What is there under its message_id already is left as it is. Answers how many were inserted, and for '
-  'each its id, sequence_num, whether it was inserted now, and whether what is stored differs from what was given.';
+  'each its id, sequence_num and whether it was inserted now; of one that differs from what was given, what it says.';
 
 -- ---- what an insert entails ------------------------------------------------------------------------------------------
 

@@ -312,6 +312,13 @@ describe('every subscription', () => {
     await sql('update registry.worktrees set ahead_of_trunk = 1 where id = $1', [key]);
     await sql(`select registry.claim_worktree($1, 'ada')`, [key]);
     await sql(`select registry.log_activity('ada', $1, 'other', 'resumed')`, [key]);
+    const me = await value<string>(gateway.database.owner, `select id from auth.principals where handle = 'local'`);
+    await sql('update registry.projects set owner_id = $2 where id = $1', [projectId, me]);
+    await sql(
+      `select chat.append_project_messages($1, '[{"message_id": "1", "role": "user", "content": "resumed"}]')
+       from (select set_config('app.current_user_id', $2, false) offset 0) as asking`,
+      [projectId, me],
+    );
     const fields = Object.keys(schema.getSubscriptionType()?.getFields() ?? {});
     const selections: Record<string, string> = {
       inFlightWork: 'presence worktree { name }',
@@ -320,10 +327,13 @@ describe('every subscription', () => {
       claimChanged: 'reason worktree { name }',
       activityLogged: 'activity { description }',
       events: 'topic data',
+      messageAppended: 'message { content }',
     };
+    const ofProject = new Set(['messageAppended']);
     expect(fields.toSorted()).toEqual(Object.keys(selections).toSorted());
     for (const field of fields) {
-      const document = `subscription ($after: Cursor) { ${field}(after: $after) { cursor ${selections[field]} } }`;
+      const args = ofProject.has(field) ? `project: { id: "${projectId}" }, after: $after` : 'after: $after';
+      const document = `subscription ($after: Cursor) { ${field}(${args}) { cursor ${selections[field]} } }`;
       const watching = await watch<{ cursor: string }>(gateway, document, { after: cursor });
       const first = await watching.next();
       expect(JSON.stringify(first)).toMatch(/resumed/i);

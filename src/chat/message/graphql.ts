@@ -54,13 +54,13 @@ builder.node(Message, {
     content: t.field({
       type: 'JSON',
       description: 'What is said, as chat SDKs write it: a string, an array of parts, or an object.',
-      resolve: async (message, _args, context) => (await whole(message, 'content', context)).content,
+      resolve: (message) => message.content,
     }),
     annotations: t.field({
       type: 'JSON',
       nullable: true,
       description: 'What a program notes about it; null when nothing.',
-      resolve: async (message, _args, context) => (await whole(message, 'annotations', context)).annotations ?? null,
+      resolve: (message) => message.annotations ?? null,
     }),
     author: t.field({
       type: Principal,
@@ -85,18 +85,6 @@ builder.node(Message, {
     }),
   }),
 });
-
-/** What was appended is answered without its content, which the client has: whoever asks for it all the same gets it. */
-async function whole(
-  message: MessageRow,
-  part: 'content' | 'annotations',
-  context: RequestContext,
-): Promise<MessageRow> {
-  if (part in message) return message;
-  const loaded = await messageLoader(context).load(message.id);
-  if (loaded === null) throw new Error(`message ${message.id} was cleared meanwhile`);
-  return loaded;
-}
 
 const MessageConnection = builder.connectionObject(
   { type: Message, name: 'MessageConnection', description: 'One page of messages.' },

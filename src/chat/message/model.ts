@@ -4,7 +4,7 @@ import type { Json } from '../../kernel/json.ts';
 export const messageRoles = ['user', 'assistant', 'system'] as const;
 export type MessageRole = (typeof messageRoles)[number];
 
-/** A message as it is stored. Content is left out where it was not asked for. */
+/** A message as it is stored. What was not asked for of its content is left out. */
 export interface MessageRow {
   id: string;
   project_id: string;
@@ -54,8 +54,8 @@ export interface NewMessage {
 export interface Receipt extends MessageRow {
   /** Now, by this batch. */
   inserted: boolean;
-  /** Something else is stored under its id since before. */
-  differs: boolean;
+  /** Something else is stored under its id since before: what, is in this row. */
+  differs?: true;
 }
 
 /** How far a chat has come. */

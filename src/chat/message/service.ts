@@ -38,8 +38,12 @@ export async function appendMessages(
     inserted_count: number;
     messages: Receipt[];
   }>(context, sql`chat.append_project_messages(${projectArgument(reference)}, ${JSON.stringify(batch)}::jsonb)`);
+  // What is stored says what was given, unless it differs: it need not come back, nor be there still.
+  const whole = receipts.map((receipt, index) =>
+    receipt.differs ? receipt : { ...receipt, content: batch[index]?.content, annotations: batch[index]?.annotations },
+  );
   const conflicts = receipts.flatMap((receipt, index) => (receipt.differs ? [conflictOf(receipt, index)] : []));
-  return { insertedCount, receipts, conflicts };
+  return { insertedCount, receipts: whole, conflicts };
 }
 
 function unstorableParts(message: NewMessage, index: number): Refusal[] {
