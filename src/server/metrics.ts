@@ -101,6 +101,7 @@ function measureFeed(registry: Registry, measured: Measured): Pick<Metrics, 'exe
       },
     });
   gauge('treeline_subscribers', 'Open subscriptions', () => measured.live().subscribers);
+  total('treeline_subscriptions_total', 'Subscriptions that were begun', () => measured.live().begun);
   gauge('treeline_subscription_groups', 'Different subscriptions among them', () => measured.live().groups);
   gauge('treeline_subscriber_queue_depth', 'Updates that wait for clients', () => measured.live().queued);
   gauge(

@@ -17,6 +17,9 @@ export interface Watch<Update> {
 
 export type Watchable = Pick<TestGateway, 'url' | 'wsUrl' | 'token'>;
 
+/** Counts up only: one that is just ending does not hide one that begins. */
+const begun = 'treeline_subscriptions_total';
+
 /** Resolves when the subscription stands: a change that is made afterwards is told. */
 export async function watch<Update>(
   gateway: Watchable,
@@ -27,12 +30,12 @@ export async function watch<Update>(
   const socket = await openSocket(gateway, token);
   const greeting = await socket.next();
   if (greeting.type !== 'connection_ack') throw new Error(`expected an acknowledgement, got ${greeting.type}`);
-  const before = await subscribers(gateway);
+  const before = await metric(gateway, begun);
   socket.send(subscribeMessage('watch', query, variables));
   // It stands once it is counted; one that is refused says so instead.
   const first: Promise<Message> = socket.next();
   first.catch(() => {});
-  await Promise.race([untilMetric(gateway, 'treeline_subscribers', (count) => count > before), first]);
+  await Promise.race([untilMetric(gateway, begun, (count) => count > before), first]);
   let taken = false;
   const take = () => {
     if (taken) return socket.next();
@@ -67,11 +70,6 @@ export async function watch<Update>(
     },
     close: () => socket.close(),
   };
-}
-
-/** How many subscriptions stand, as the gateway itself says. */
-export async function subscribers(gateway: Pick<Watchable, 'url'>): Promise<number> {
-  return metric(gateway, 'treeline_subscribers');
 }
 
 /** A figure of `/metrics`, without labels. */

@@ -27,6 +27,8 @@ export interface Live {
 
 export interface LiveFigures {
   subscribers: number;
+  /** Since the start. */
+  begun: number;
   groups: number;
   /** Results that wait for their clients, over all subscribers. */
   queued: number;
@@ -50,6 +52,7 @@ export function createLive(options: LiveOptions): Live {
   /** What each principal watches, and with how many subscriptions. */
   const watchedBy = new Map<string, Map<string, number>>();
   const subscribers = new Map<Subscriber, ServerContext>();
+  let begun = 0;
 
   // One look at all of them, instead of a timer for each that comes and goes with every result.
   const sweep = setInterval(() => {
@@ -140,6 +143,7 @@ export function createLive(options: LiveOptions): Live {
       throw error;
     }
     if (!subscriber.ended) subscribers.set(subscriber, context);
+    begun += 1;
     if (!isNew) {
       catchUp({ feed, subscriber, group, after, from }).catch((error: unknown) => subscriber.fail(error));
     }
@@ -169,7 +173,7 @@ export function createLive(options: LiveOptions): Live {
         queued += depth;
         longestQueue = Math.max(longestQueue, depth);
       }
-      return { subscribers: subscribers.size, groups: groups.size, queued, longestQueue };
+      return { subscribers: subscribers.size, begun, groups: groups.size, queued, longestQueue };
     },
     close: () => {
       clearInterval(sweep);
