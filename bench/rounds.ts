@@ -92,7 +92,7 @@ function print(
     const medianMs = (key: 'p50Ms' | 'p99Ms') => median(list.map((round) => round[key])).toFixed(2);
     console.log(
       `${nameOf(load).padEnd(width)} ${spread(rates(load))} ${unit.name}/s` +
-        `   ${median(list.map((round) => round.cpuMsPerRequest / unit.perRequest)).toPrecision(2)} ms CPU each` +
+        `   ${median(list.map((round) => round.cpuMsPerRequest / unit.perRequest)).toPrecision(3)} ms CPU each` +
         `   p50 ${medianMs('p50Ms')} ms   p99 ${medianMs('p99Ms')} ms` +
         beside(load),
     );

@@ -71,8 +71,13 @@ create or replace function auth.current_principal_id() returns uuid
 language sql stable parallel safe
 as $$
   select case
+    -- Not one expression that counts repetitions: it is built anew at each call.
     when pg_catalog.current_setting('app.current_user_id', true)
-      operator(pg_catalog.~) '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'
+      operator(pg_catalog.~~) '________-____-____-____-____________'
+      and pg_catalog.length(pg_catalog.replace(pg_catalog.current_setting('app.current_user_id', true), '-', ''))
+        operator(pg_catalog.=) 32
+      and pg_catalog.replace(pg_catalog.current_setting('app.current_user_id', true), '-', '')
+        operator(pg_catalog.~) '^[0-9a-fA-F]*$'
     then pg_catalog.current_setting('app.current_user_id', true)::pg_catalog.uuid
   end
 $$;

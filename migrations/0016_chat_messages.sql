@@ -18,6 +18,19 @@ begin
     perform registry.refuse('PAYLOAD_TOO_LARGE', format('Expected at most %s messages at once, got %s: send the rest afterwards.',
       v_most, jsonb_array_length(p_messages)), jsonb_build_object('limit', v_most));
   end if;
+  -- Nearly always nothing is wrong with any, and one look at each tells.
+  if octet_length(p_messages::text) <= 4000000 and (
+    select count(distinct i.message ->> 'message_id') = count(*) and bool_and(coalesce(
+      jsonb_typeof(i.message) = 'object'
+      and jsonb_typeof(i.message -> 'message_id') = 'string'
+      and btrim(i.message ->> 'message_id') <> '' and octet_length(i.message ->> 'message_id') <= 500
+      and i.message ->> 'role' in ('user', 'assistant', 'system')
+      and jsonb_typeof(i.message -> 'content') in ('string', 'array', 'object')
+      and i.message ->> 'created_at' is null, false))
+    from jsonb_array_elements(p_messages) i (message)
+  ) then
+    return;
+  end if;
   select i.index, wrong.* into v_bad
   from (
     select (ordinality - 1)::int as index, value as message, value -> 'content' as content, value ->> 'message_id' as message_id
@@ -125,7 +138,9 @@ begin
   from jsonb_array_elements(p_messages) with ordinality i
   cross join lateral (
     select m.id, m.message_id, m.sequence_num, m.role, m.author_id, m.created_at, m.bytes,
-      jsonb_build_object('role', m.role, 'content', m.content, 'annotations', m.annotations) as said
+      case when m.sequence_num < v_first
+        then jsonb_build_object('role', m.role, 'content', m.content, 'annotations', m.annotations)
+      end as said
     from chat.project_messages m
     where m.project_id = p_project_id and m.message_id = i.value ->> 'message_id'
     limit 1

@@ -88,6 +88,30 @@ describe('sessions that append to one chat at once', () => {
   });
 });
 
+test('a chat that is busy does not keep others from theirs', async () => {
+  const [busy, other] = [await project(), await project()];
+  const holder = await gateway.database.connect();
+  await holder.query('begin');
+  await holder.query(`select set_config('app.current_user_id', $1, true)`, [ada.uuid]);
+  await holder.query('select chat.append_project_messages($1, $2)', [
+    busy,
+    JSON.stringify([{ message_id: 'held', role: 'user', content: 'x' }]),
+  ]);
+  let answered = 0;
+  // More than the gateway has connections.
+  const waiting = Array.from({ length: 25 }, async (_, n) => {
+    const { messages } = await append(gateway, ada.token, busy, numbered('waiting', n, 1));
+    answered += 1;
+    return messages?.[0]?.sequenceNum ?? -1;
+  });
+  expect((await append(gateway, ada.token, other, numbered('m', 0, 1))).insertedCount).toBe(1);
+  expect(await readAll(gateway, ada.token, busy)).toEqual([]);
+  expect(answered).toBe(0);
+  await holder.query('commit');
+  await holder.end();
+  expect((await Promise.all(waiting)).toSorted((a, b) => a - b)).toEqual(waiting.map((_, n) => n + 1));
+});
+
 describe('a batch', () => {
   test('that comes again inserts nothing and answers the same messages', async () => {
     const id = await project();
@@ -240,6 +264,12 @@ describe('a batch', () => {
     expect(await refusalOf(put([{ ...message, created_at: 'infinity' }]))).toMatchObject({
       details: { field: 'createdAt' },
     });
+    for (const missing of ['role', 'content', 'message_id']) {
+      expect(await refusalOf(put([message, { ...message, message_id: 'b', [missing]: undefined }]))).toMatchObject({
+        code: 'INVALID',
+        details: { index: 1 },
+      });
+    }
     expect(await refusalOf(put(['text']))).toMatchObject({ code: 'INVALID', details: { index: 0 } });
     expect(await refusalOf(put({}))).toMatchObject({ code: 'INVALID' });
     await put([message]);

@@ -2,7 +2,8 @@ import { sql } from 'kysely';
 import type { RequestContext } from '../../auth/context.ts';
 import { findUnstorable } from '../../db/storable.ts';
 import { Refusal, RequestError } from '../../kernel/errors.ts';
-import type { ProjectReference } from '../../registry/project/model.ts';
+import { createTurns } from '../../kernel/turns.ts';
+import { type ProjectReference, toProjectKey } from '../../registry/project/model.ts';
 import { callChat, projectArgument } from '../call.ts';
 import type { NewMessage, Receipt } from './model.ts';
 import { findChat } from './store.ts';
@@ -14,6 +15,12 @@ export interface Appended {
   /** Those under whose id something else was stored before. */
   conflicts: Refusal[];
 }
+
+/**
+ * Appends to one chat go one after the other, and those that wait for it would each hold a connection that others need: so
+ * most of them wait here. Two, so that the next one is at the database when the one before is done.
+ */
+const inTurn = createTurns(2);
 
 /**
  * Appends messages in the order given. What is there already under its id is left as it is, so the same batch may be sent
@@ -34,10 +41,11 @@ export async function appendMessages(
     annotations: annotations ?? null,
     created_at: createdAt ?? null,
   }));
-  const { inserted_count: insertedCount, messages: receipts } = await callChat<{
-    inserted_count: number;
-    messages: Receipt[];
-  }>(context, sql`chat.append_project_messages(${projectArgument(reference)}, ${JSON.stringify(batch)}::jsonb)`);
+  const statement = sql`chat.append_project_messages(${projectArgument(reference)}, ${JSON.stringify(batch)}::jsonb)`;
+  const { inserted_count: insertedCount, messages: receipts } = await inTurn(
+    JSON.stringify(toProjectKey(reference)),
+    () => callChat<{ inserted_count: number; messages: Receipt[] }>(context, statement),
+  );
   // What is stored says what was given, unless it differs: it need not come back, nor be there still.
   const whole = receipts.map((receipt, index) =>
     receipt.differs ? receipt : { ...receipt, content: batch[index]?.content, annotations: batch[index]?.annotations },

@@ -46,9 +46,8 @@ export function createSnapshotRoom(stallMs: number) {
       );
     }
     atOnce += 1;
-    request.socket.setTimeout(stallMs, () => request.socket.destroy());
     try {
-      await act(exchange);
+      await act(exchange, stallMs);
     } catch (error) {
       if (error instanceof BodyTooLarge) {
         sendRefusal(exchange, 413, 'PAYLOAD_TOO_LARGE', `Expected a document of at most ${error.mostBytes} bytes.`, {
@@ -61,14 +60,13 @@ export function createSnapshotRoom(stallMs: number) {
       }
     } finally {
       atOnce -= 1;
-      request.socket.setTimeout(0);
     }
   }
 
   return { name: 'snapshot', path: /^\/projects\/([^/]+)\/snapshot$/, visit };
 }
 
-async function put(exchange: SnapshotExchange): Promise<void> {
+async function put(exchange: SnapshotExchange, stallMs: number): Promise<void> {
   const { request, response, parameters, context } = exchange;
   const { 'content-type': type = '', 'content-encoding': encoding = 'identity' } = request.headers;
   if (!/^application\/json\b/i.test(type) || encoding !== 'identity') {
@@ -76,7 +74,7 @@ async function put(exchange: SnapshotExchange): Promise<void> {
   }
   // Before the first byte is kept: whoever may not write cannot make us read.
   const key = await requireSnapshotWriter(context, parameters[0] ?? '');
-  const chunks = await readChunks(request, mostDocumentBytes);
+  const chunks = await unlessStalled(request, stallMs, () => readChunks(request, mostDocumentBytes));
   const snapshot = await putSnapshotDocument(context, key, chunks);
   context.feed.ring();
   send(response, 200, {
@@ -86,11 +84,29 @@ async function put(exchange: SnapshotExchange): Promise<void> {
   });
 }
 
-async function get({ response, parameters, context }: SnapshotExchange): Promise<void> {
+async function get({ request, response, parameters, context }: SnapshotExchange, stallMs: number): Promise<void> {
   const pieces = await getSnapshotDocument(context, parameters[0] ?? '');
   response.writeHead(200, { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' });
   // A client that goes away meanwhile is no error of ours.
-  await pipeline(Readable.from(pieces), response).catch(() => response.destroy());
+  await unlessStalled(request, stallMs, () => pipeline(Readable.from(pieces), response)).catch(() =>
+    response.destroy(),
+  );
+}
+
+/** While it is the client's turn: how long the database takes is none of its doing. */
+async function unlessStalled<Result>(
+  { socket }: IncomingMessage,
+  stallMs: number,
+  act: () => Promise<Result>,
+): Promise<Result> {
+  const end = () => void socket.destroy();
+  socket.setTimeout(stallMs, end);
+  try {
+    return await act();
+  } finally {
+    socket.setTimeout(0);
+    socket.removeListener('timeout', end);
+  }
 }
 
 /** As errors look everywhere else: clients read one shape. */
