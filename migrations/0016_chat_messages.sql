@@ -19,7 +19,7 @@ begin
       v_most, jsonb_array_length(p_messages)), jsonb_build_object('limit', v_most));
   end if;
   -- Nearly always nothing is wrong with any, and one look at each tells.
-  if octet_length(p_messages::text) <= 4000000 and (
+  if octet_length(p_messages::text) <= 4000000 and not chat.is_too_deep(p_messages, 502) and (
     select count(distinct i.message ->> 'message_id') = count(*) and bool_and(coalesce(
       jsonb_typeof(i.message) = 'object'
       and jsonb_typeof(i.message -> 'message_id') = 'string'
@@ -48,6 +48,8 @@ begin
         coalesce(jsonb_typeof(i.content), 'null') not in ('string', 'array', 'object')),
       ('PAYLOAD_TOO_LARGE', 'content', 'expected content and annotations of at most 4,000,000 bytes together, written as JSON',
         octet_length(i.content::text) + coalesce(octet_length((i.message -> 'annotations')::text), 0) > 4000000),
+      ('INVALID', 'content', 'expected content and annotations that nest at most 500 levels deep',
+        chat.is_too_deep(i.content, 500) or chat.is_too_deep(i.message -> 'annotations', 500)),
       ('INVALID', 'createdAt', 'expected a time as created_at, or none',
         i.message ->> 'created_at' is not null and not chat.is_time(i.message ->> 'created_at'))
     ) check_of (code, field, problem, failed)
@@ -75,6 +77,13 @@ begin
       v_bad.index, to_json(left(v_bad.message_id, 100))), jsonb_build_object('index', v_bad.index, 'field', 'messageId'));
   end if;
 end
+$$;
+
+-- Writers of JSON in many languages call themselves for each level, and give up on some thousands.
+create function chat.is_too_deep(p_value jsonb, p_most int) returns boolean
+language sql immutable
+as $$
+  select coalesce(jsonb_path_exists(p_value, format('$.**{%s}', p_most)::jsonpath), false)
 $$;
 
 create function chat.is_time(p_text text) returns boolean
@@ -112,6 +121,8 @@ begin
   -- Until the commit: whoever comes next sees this batch, and the log gets the chat's messages in their order. The
   -- statements after it have snapshots of their own, from after the wait.
   perform pg_advisory_xact_lock(hashtextextended('chat.project_messages', 0) # hashtextextended(p_project_id::text, 0));
+  -- Again: the right, or the project, may have gone while this waited.
+  perform chat.require_role(p_project_id, array['owner', 'editor']);
   v_first := coalesce((select c.next_sequence from chat.project_counters c where c.project_id = p_project_id), 0);
   insert into chat.project_messages (project_id, message_id, sequence_num, role, content, annotations, created_at)
   select p_project_id, i.message_id, v_first + row_number() over (order by i.index) - 1,
@@ -132,9 +143,9 @@ begin
   select v_inserted, jsonb_agg(
     jsonb_build_object(
       'id', m.id, 'message_id', m.message_id, 'sequence_num', m.sequence_num, 'role', m.role, 'author_id', m.author_id,
-      'created_at', m.created_at, 'bytes', m.bytes, 'project_id', p_project_id, 'inserted', m.sequence_num >= v_first
-    ) || case when m.sequence_num < v_first and m.said <> chat.said(i.value) then m.said || '{"differs": true}' else '{}' end
-    order by i.ordinality)
+      'created_at', m.created_at, 'bytes', m.bytes, 'project_id', p_project_id, 'inserted', m.sequence_num >= v_first,
+      'differs', coalesce(m.said <> chat.said(i.value), false)
+    ) order by i.ordinality)
   from jsonb_array_elements(p_messages) with ordinality i
   cross join lateral (
     select m.id, m.message_id, m.sequence_num, m.role, m.author_id, m.created_at, m.bytes,
@@ -150,7 +161,7 @@ $$;
 comment on function chat.append_project_messages is
   'Appends messages ({"message_id", "role", "content", "annotations"?, "created_at"?}) in the order given, all or none, with '
   'the caller''s rights. What is there under its message_id already is left as it is. Answers how many were inserted, and for '
-  'each its id, sequence_num and whether it was inserted now; of one that differs from what was given, what it says.';
+  'each its id, sequence_num, whether it was inserted now, and whether what is stored differs from what was given.';
 
 -- ---- what an insert entails ------------------------------------------------------------------------------------------
 
@@ -182,7 +193,7 @@ begin
   end loop;
   insert into feed.events (topic, op, entity_id, project_id, principal_id, data, depth)
   select 'messages', 'insert', n.id, n.project_id, v_principal,
-    jsonb_build_object('sequence_num', n.sequence_num, 'message_id', n.message_id, 'role', n.role, 'bytes', n.bytes), v_depth
+    jsonb_build_object('sequence_num', n.sequence_num, 'bytes', n.bytes), v_depth
   from new_rows n
   order by n.project_id, n.sequence_num;
   if found and current_setting('feed.notify', true) is distinct from 'after_commit' then
@@ -208,6 +219,7 @@ declare
 begin
   perform chat.require_role(p_project_id, array['owner', 'editor']);
   perform pg_advisory_xact_lock(hashtextextended('chat.project_messages', 0) # hashtextextended(p_project_id::text, 0));
+  perform chat.require_role(p_project_id, array['owner', 'editor']);
   select * into v_counter from chat.project_counters c where c.project_id = p_project_id;
   -- There are no holes, so this is the count.
   v_count := coalesce(v_counter.next_sequence - coalesce(v_counter.cleared_through + 1, 0), 0);
@@ -229,6 +241,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform registry.refuse('FORBIDDEN', format('%s of chat.%I is refused: %s.', tg_op, tg_table_name, case
+    when tg_table_name = 'project_counters' then 'they follow the messages'
     when tg_table_name = 'project_messages' then 'messages are appended, and cleared by chat.clear_project_messages(project, expected count)'
     else 'delete the rows of those projects that you mean'
   end));
@@ -239,6 +252,9 @@ create trigger project_messages_no_update before update on chat.project_messages
   for each statement execute function chat.on_kept();
 create trigger project_messages_no_truncate before truncate on chat.project_messages
   for each statement execute function chat.on_kept();
+-- The counters follow the messages, by their triggers.
+create trigger project_counters_kept before insert or update or delete on chat.project_counters
+  for each row when (pg_trigger_depth() = 0) execute function chat.on_kept();
 
 -- A chat is cleared as a whole or not at all, by whatever statement: its numbers have no holes.
 create function chat.on_messages_deleted() returns trigger
@@ -255,10 +271,12 @@ begin
     where exists (select from registry.projects p where p.id = o.project_id)
     group by o.project_id
   loop
-    if exists (select from chat.project_messages m where m.project_id = v_chat.project_id and m.sequence_num <= v_chat.through) then
+    update chat.project_counters c set cleared_through = v_chat.through
+    where c.project_id = v_chat.project_id and c.next_sequence = v_chat.through + 1
+      and c.next_sequence - coalesce(c.cleared_through + 1, 0) = v_chat.count;
+    if not found then
       perform registry.refuse('FORBIDDEN', 'Messages are not deleted one by one: a chat is cleared as a whole, by chat.clear_project_messages.');
     end if;
-    update chat.project_counters c set cleared_through = v_chat.through where c.project_id = v_chat.project_id;
     insert into feed.events (topic, op, entity_id, project_id, principal_id, data, depth)
     values ('messages', 'delete', v_chat.project_id, v_chat.project_id, auth.current_principal_id(),
       jsonb_build_object('cleared_through', v_chat.through, 'count', v_chat.count),

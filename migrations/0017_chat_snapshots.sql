@@ -16,6 +16,9 @@ begin
   if coalesce(jsonb_typeof(p_files), 'null') not in ('object', 'array') then
     perform registry.refuse('INVALID', 'Expected files as an object, or an array.', '{"field": "files"}');
   end if;
+  if chat.is_too_deep(p_files, 500) then
+    perform registry.refuse('INVALID', 'Expected files that nest at most 500 levels deep.', '{"field": "files"}');
+  end if;
   begin
     v_bytes := octet_length(p_files::text);
   exception when program_limit_exceeded or out_of_memory then
@@ -64,7 +67,8 @@ declare
 begin
   perform chat.require_role(p_project_id, array['owner', 'editor', 'viewer']);
   select convert_to(
-    '{"createdAt":' || to_json(s.created_at) || ',"updatedAt":' || to_json(s.updated_at)
+    '{"createdAt":"' || to_char(s.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+    || '","updatedAt":"' || to_char(s.updated_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '"'
     || ',"summary":' || coalesce(to_json(s.summary)::text, 'null') || ',"files":' || s.files::text || '}', 'UTF8')
   into v_document from chat.project_snapshots s where s.project_id = p_project_id;
   v_length := length(v_document);
@@ -117,7 +121,7 @@ create trigger project_snapshots_no_truncate before truncate on chat.project_sna
 revoke execute on all functions in schema chat, feed from public;
 grant execute on function feed.read, feed.is_retained, feed.health to treeline_runtime;
 -- Those that run with the caller's rights, and what they call.
-grant execute on function chat.role_in, chat.require_role, chat.said, chat.is_time, chat.check_messages, chat.append_project_messages,
+grant execute on function chat.role_in, chat.require_role, chat.said, chat.is_time, chat.is_too_deep, chat.check_messages, chat.append_project_messages,
   chat.clear_project_messages, chat.put_project_snapshot, chat.put_snapshot_document, chat.read_snapshot_document, registry.refuse
 to treeline_runtime;
 

@@ -5,6 +5,13 @@ import type { ConstraintMeaning } from '../db/refusals.ts';
 import { Refusal } from '../kernel/errors.ts';
 import { type ProjectReference, toProjectKey } from '../registry/project/model.ts';
 
+/** While it was written to. */
+const gone: ConstraintMeaning = {
+  code: 'NOT_FOUND',
+  field: 'project',
+  message: 'You have no chat in such a project: it was deleted.',
+};
+
 const meanings: Readonly<Record<string, ConstraintMeaning>> = {
   project_messages_message_id_key: {
     code: 'CONFLICT',
@@ -15,6 +22,9 @@ const meanings: Readonly<Record<string, ConstraintMeaning>> = {
     code: 'CONFLICT',
     message: 'Somebody inserted a message at the same moment, past the function that does so: send them again.',
   },
+  project_messages_project_id_fkey: gone,
+  project_counters_project_id_fkey: gone,
+  project_snapshots_project_id_fkey: gone,
   project_snapshots_summary_check: {
     code: 'INVALID',
     field: 'summary',
@@ -34,6 +44,8 @@ export async function callChat<Row>(context: RequestContext, call: RawBuilder<un
 /** The database says which field it means, and of a message which one; users know it by its place in what they gave. */
 function placed(error: unknown): unknown {
   if (!(error instanceof Refusal)) return error;
+  if (error.path.length > 0) return error;
+  if (error.code === 'NOT_FOUND') return error.at(['input', 'project']);
   const { index, field } = (error.details ?? {}) as { index?: number; field?: string | null };
   const item = index === undefined ? [] : ['messages', String(index)];
   return error.at(['input', ...item, ...(field == null ? [] : [field])]);

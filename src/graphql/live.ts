@@ -21,8 +21,6 @@ export interface LiveUpdate<Shape> {
   doubtfulSince?: number;
   /** Of what keeps an order of its own, where it stands there. */
   number?: number;
-  /** What it weighs while it waits for a client, where that can be much. */
-  bytes?: number;
 }
 
 /**

@@ -1,4 +1,11 @@
-import { defaultFieldResolver, type GraphQLField, type GraphQLSchema, isInterfaceType, isObjectType } from 'graphql';
+import {
+  defaultFieldResolver,
+  type GraphQLField,
+  type GraphQLObjectType,
+  type GraphQLSchema,
+  isInterfaceType,
+  isObjectType,
+} from 'graphql';
 import './scalars.ts';
 import '../auth/graphql.ts';
 import '../feed/graphql.ts';
@@ -22,11 +29,12 @@ import '../chat/snapshot/graphql.ts';
 import { type RequestContext, requireScope } from '../auth/context.ts';
 import { operations } from '../auth/operations.ts';
 import type { Scope } from '../auth/scopes.ts';
-import { encodeId } from '../kernel/ids.ts';
+import { RequestError } from '../kernel/errors.ts';
+import { decodeId, encodeId } from '../kernel/ids.ts';
 import { builder } from './builder.ts';
 
 /** The whole API. Each import above adds an entity; a new one is added here and nowhere else. */
-export const schema: GraphQLSchema = withPlainIds(guarded(builder.toSchema({ sortSchema: true })));
+export const schema: GraphQLSchema = withPlainIds(withKnownNodes(guarded(builder.toSchema({ sortSchema: true }))));
 
 /**
  * Puts each field that the table of operations names behind its scope, before its resolver runs. A root field that is not
@@ -59,16 +67,38 @@ function guard(field: GraphQLField<unknown, RequestContext>, scope: Scope): void
   };
 }
 
+/** An id of something that is no node was never given out: the relay plugin would take it for a defect of ours. */
+function withKnownNodes(schema: GraphQLSchema): GraphQLSchema {
+  const { node, nodes } = schema.getQueryType()?.getFields() ?? {};
+  const names = new Set(nodeTypes(schema).map(({ name }) => name));
+  for (const field of [node, nodes]) {
+    if (field?.resolve === undefined) throw new Error('the schema has no fields node and nodes');
+    const inner = field.resolve;
+    field.resolve = (source, args: { id?: string; ids?: readonly string[] }, context, info) => {
+      for (const id of args.ids ?? [args.id ?? '']) {
+        if (!names.has(decodeId(id).typename))
+          throw new RequestError('BAD_USER_INPUT', `Nothing has the id ${JSON.stringify(id)}.`);
+      }
+      return inner(source, args, context, info);
+    };
+  }
+  return schema;
+}
+
+function nodeTypes(schema: GraphQLSchema): readonly GraphQLObjectType[] {
+  const node = schema.getType('Node');
+  if (!isInterfaceType(node)) throw new Error('the schema has no interface Node');
+  return schema.getPossibleTypes(node);
+}
+
 /**
  * Ids are made without a promise. The relay plugin's own resolver is async, and a promise in a field makes its object, its
  * list and the whole page asynchronous: on a page of 50 worktrees that took longer than everything else together.
  */
 function withPlainIds(schema: GraphQLSchema): GraphQLSchema {
-  const node = schema.getType('Node');
-  if (!isInterfaceType(node)) throw new Error('the schema has no interface Node');
-  for (const type of schema.getPossibleTypes(node)) {
+  for (const type of nodeTypes(schema)) {
     const { id } = type.getFields();
-    if (id !== undefined && isObjectType(type)) id.resolve = (row: { id: string }) => encodeId(type.name, row.id);
+    if (id !== undefined) id.resolve = (row: { id: string }) => encodeId(type.name, row.id);
   }
   return schema;
 }

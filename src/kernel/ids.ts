@@ -19,7 +19,11 @@ export function encodeId(type: string, key: string): string {
 export function decodeId(id: string): { typename: string; id: string } {
   const text = Buffer.from(id, 'base64url').toString();
   const colon = text.indexOf(':');
-  if (colon < 1 || encodeId(text.slice(0, colon), text.slice(colon + 1)) !== id.replace(/=+$/, '')) {
+  const isOurs =
+    colon > 0 &&
+    isUuid(text.slice(colon + 1)) &&
+    encodeId(text.slice(0, colon), text.slice(colon + 1)) === id.replace(/=+$/, '');
+  if (!isOurs) {
     throw new RequestError('BAD_USER_INPUT', `Expected an id that this API gave out, got ${JSON.stringify(id)}.`);
   }
   return { typename: text.slice(0, colon), id: text.slice(colon + 1) };

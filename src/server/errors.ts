@@ -31,8 +31,8 @@ function explain(error: unknown, context: ErrorContext): GraphQLError {
   }
   // A rule that refuses what a query asks for: there is no payload that could carry it.
   if (refusal instanceof Refusal) return coded(error, 'BAD_USER_INPUT', refusal.message, context);
-  // What graphql-js says of a document or of variables is about the request, and safe to show.
-  if (error instanceof GraphQLError && cause === error) {
+  // What GraphQL itself says of a document or of variables is about the request, and safe to show.
+  if (error instanceof GraphQLError && cause instanceof GraphQLError) {
     return coded(error, codeOf(error) ?? 'BAD_USER_INPUT', error.message, context);
   }
   context.log.error({ err: cause, requestId: context.requestId }, 'unexpected error');

@@ -127,6 +127,9 @@ async function graphql(exchange: Exchange, options: HttpOptions): Promise<void> 
   });
 }
 
+/** GraphQL over HTTP knows four. */
+const mostKeys = 10;
+
 /**
  * Not as text: Yoga's adapter asks a body for its keys, and a text has one for each character, which takes seconds for a
  * few megabytes. What is no JSON object is for Yoga to refuse.
@@ -134,7 +137,12 @@ async function graphql(exchange: Exchange, options: HttpOptions): Promise<void> 
 function bodyForYoga(text: string, type = ''): unknown {
   try {
     const parsed: unknown = type.includes('json') ? JSON.parse(text) : null;
-    if (typeof parsed === 'object' && parsed !== null && Object.keys(parsed).length > 0) return parsed;
+    // One of thousands of items or keys is refused for its first: nobody need count them.
+    if (Array.isArray(parsed)) return Readable.from(['[]']);
+    if (typeof parsed === 'object' && parsed !== null) {
+      const some = Object.entries(parsed).slice(0, mostKeys);
+      if (some.length > 0) return some.length < mostKeys ? parsed : Object.fromEntries(some);
+    }
   } catch {
     // Yoga says so.
   }
@@ -217,6 +225,14 @@ function note(
   );
 }
 
+const statusOf: Partial<Record<RequestErrorCode, number>> = {
+  UNAUTHENTICATED: 401,
+  FORBIDDEN: 403,
+  LIMIT_EXCEEDED: 503,
+  RESYNC_REQUIRED: 503,
+  INTERNAL: 500,
+};
+
 function fail(
   { request, response, requestId }: Exchange,
   error: unknown,
@@ -235,7 +251,8 @@ function fail(
   if (error instanceof RequestError) {
     count(error.code);
     if (error.code === 'UNAUTHENTICATED') response.setHeader('www-authenticate', 'Bearer');
-    sendError(response, error.code === 'UNAUTHENTICATED' ? 401 : 403, error.code, error.message);
+    sendError(response, statusOf[error.code] ?? 400, error.code, error.message);
+    discardRest(request);
     return;
   }
   count('INTERNAL');

@@ -104,6 +104,7 @@ function measureFeed(registry: Registry, measured: Measured): Pick<Metrics, 'exe
   total('treeline_subscriptions_total', 'Subscriptions that were begun', () => measured.live().begun);
   gauge('treeline_subscription_groups', 'Different subscriptions among them', () => measured.live().groups);
   gauge('treeline_subscriber_queue_depth', 'Updates that wait for clients', () => measured.live().queued);
+  gauge('treeline_subscriber_queue_bytes', 'What waits for clients', () => measured.live().queuedBytes);
   gauge(
     'treeline_subscriber_queue_depth_max',
     'Updates that wait for the slowest client',

@@ -1,6 +1,6 @@
 import { type ExecutionArgs, GraphQLError, type GraphQLSchema } from 'graphql';
 import { createYoga, type Plugin, type YogaServerInstance } from 'graphql-yoga';
-import type { RequestErrorCode } from '../kernel/errors.ts';
+import { RequestError, type RequestErrorCode } from '../kernel/errors.ts';
 import { toClientError } from './errors.ts';
 import type { Limits } from './limits.ts';
 import type { Live } from './live/live.ts';
@@ -49,6 +49,21 @@ function withFailure(stream: AsyncIterableIterator<unknown>): AsyncIterableItera
   return iterator;
 }
 
+/** What cannot be written, because it nests too deep or is too long, is an error like any other, and not Yoga's. */
+function writerFor(onError: (code: RequestErrorCode) => void) {
+  return ({ log, requestId }: ServerContext) =>
+    (result: unknown): string => {
+      try {
+        return JSON.stringify(result);
+      } catch (cause) {
+        const error = new RequestError('LIMIT_EXCEEDED', 'The answer cannot be written: ask for less at once.', {
+          cause,
+        });
+        return JSON.stringify({ errors: [toClientError(error, { log, requestId, onError })] });
+      }
+    };
+}
+
 interface WithErrors {
   errors?: readonly GraphQLError[];
 }
@@ -65,6 +80,7 @@ function useClientErrors(onError: (code: RequestErrorCode) => void): Plugin<Serv
     return { ...result, errors: errors.map((error) => toClientError(error, { log, requestId, onError })) };
   }
 
+  const writeWithin = writerFor(onError);
   return {
     onExecute: ({ args }) => ({
       onExecuteDone: ({ result, setResult }) => {
@@ -76,8 +92,9 @@ function useClientErrors(onError: (code: RequestErrorCode) => void): Plugin<Serv
     // What fails before execution: a document that does not parse or does not fit the schema.
     onResultProcess: ({ result, setResult, serverContext }) => {
       if (Array.isArray(result)) return;
+      const context = serverContext as unknown as ServerContext;
       if (Symbol.asyncIterator in result) setResult(withFailure(result as AsyncIterableIterator<unknown>) as never);
-      else setResult(converted(result as object, serverContext as unknown as ServerContext) as never);
+      else setResult({ ...converted(result as object, context), stringify: writeWithin(context) } as never);
     },
   };
 }

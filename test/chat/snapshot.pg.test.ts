@@ -88,6 +88,8 @@ function open(
 
 const pathOf = (id: string) => `/projects/${id}/snapshot`;
 
+const as = ({ token }: Person) => ({ authorization: `Bearer ${token}` });
+
 async function exchange(
   method: string,
   id: string,
@@ -97,6 +99,27 @@ async function exchange(
   const { request, answer } = open(method, pathOf(id), headers);
   request.end(body);
   return answer;
+}
+
+/** Whether it would be somebody's turn. It takes none: more than is accepted is refused before anything is waited for. */
+async function probe(id: string, headers: Record<string, string> = {}): Promise<Answered> {
+  const { request, answer } = open('PUT', pathOf(id), { 'content-length': String(mostBytes + 1), ...headers });
+  request.flushHeaders();
+  const answered = await answer;
+  request.destroy();
+  return answered;
+}
+
+/** An upload is under way when others notice. */
+async function untilBusy(id: string, headers: Record<string, string> = {}): Promise<Answered> {
+  for (;;) {
+    const answer = await probe(id, headers);
+    if (answer.status === 503) return answer;
+  }
+}
+
+async function untilFree(id: string, headers: Record<string, string> = {}): Promise<void> {
+  while ((await probe(id, headers)).status === 503);
 }
 
 /** Files of about so many bytes, with characters of one to four bytes. */
@@ -249,38 +272,45 @@ describe('as a document over HTTP', () => {
 
   test('two are on their way at once, a third is asked to wait, and other requests are answered', async () => {
     const id = await project();
+    const others = await Promise.all(['dan', 'eve'].map((handle) => makePerson(gateway, handle)));
+    for (const person of others) await setMember(gateway, id, person, 'editor');
+    const [dan, eve] = others as [Person, Person];
     const half = '{"files":{"a":';
-    const started = [0, 1].map(() => {
-      const exchanged = open('PUT', pathOf(id), { 'transfer-encoding': 'chunked' });
-      exchanged.request.write(half);
-      return exchanged;
-    });
-    // They are under way once a third is refused.
-    let third = await exchange('GET', id);
-    while (third.status === 404) third = await exchange('GET', id);
-    expect(third).toMatchObject({
+    const busy = {
       status: 503,
       headers: { 'retry-after': '1' },
       body: { errors: [{ extensions: { code: 'LIMIT_EXCEEDED' } }] },
-    });
+    };
+    const begin = (person: Person) => {
+      const exchanged = open('PUT', pathOf(id), { 'transfer-encoding': 'chunked', ...as(person) });
+      exchanged.request.write(half);
+      return exchanged;
+    };
+    const started = [begin(ada), begin(dan)];
+    expect(await untilBusy(id, as(eve))).toMatchObject(busy);
+    // Nor has anybody a second one.
+    started[1]?.request.end('1}}');
+    expect((await started[1]?.answer)?.status).toBe(200);
+    expect(await exchange('GET', id, undefined, as(ada))).toMatchObject(busy);
+    expect((await exchange('GET', id, undefined, as(eve))).status).toBe(200);
     expect((await read(id)).errors).toBeUndefined();
-    for (const { request } of started) request.end('1}}');
-    for (const { answer } of started) expect((await answer).status).toBe(200);
+    started[0]?.request.end('1}}');
+    expect((await started[0]?.answer)?.status).toBe(200);
     expect((await exchange('GET', id)).status).toBe(200);
   });
 
   test('a client that goes away, or falls silent, leaves nothing behind', async () => {
     const id = await project();
     for (let n = 0; n < 2; n += 1) {
-      const gone = open('PUT', pathOf(id), { 'transfer-encoding': 'chunked' });
-      gone.request.write('{"files":{');
       const silent = open('PUT', pathOf(id), { 'transfer-encoding': 'chunked' });
       silent.request.write('{"files":{');
-      let other = await exchange('GET', id);
-      while (other.status === 404) other = await exchange('GET', id);
-      expect(other.status).toBe(503);
-      gone.request.destroy();
+      await untilBusy(id);
       await expect(silent.answer).rejects.toThrow();
+      const gone = open('PUT', pathOf(id), { 'transfer-encoding': 'chunked' });
+      gone.request.write('{"files":{');
+      await untilBusy(id);
+      gone.request.destroy();
+      await untilFree(id);
     }
     expect((await exchange('PUT', id, '{"files":{"a":1}}')).status).toBe(200);
     expect((await exchange('GET', id)).body.files).toEqual({ a: 1 });
@@ -296,13 +326,20 @@ describe('as a document over HTTP', () => {
     ['files that are none', '{"files":5}', /Expected files as an object/],
     ['a list', '[1]', /Expected an object/],
     ['a summary that is none', '{"files":{},"summary":5}', /summary as text/],
-    ['nesting beyond measure', `{"files":${'['.repeat(200_000)}${']'.repeat(200_000)}}`, /stack depth|nest/],
+    ['nesting beyond measure', `{"files":${'['.repeat(200_000)}${']'.repeat(200_000)}}`, /stack depth/],
+    ['nesting beyond what can be read', `{"files":${'['.repeat(501)}${']'.repeat(501)}}`, /500 levels/],
   ])('%s is refused with its reason', async (_name, body, message) => {
     const answer = await exchange('PUT', await project(), body);
     expect(answer.status).toBe(400);
     expect(answer.body.errors).toMatchObject([
       { extensions: { code: 'INVALID' }, message: expect.stringMatching(message) },
     ]);
+  });
+
+  test('what would be larger in the database than can be is refused as too large', async () => {
+    const zeros = `{"files":[${'0,'.repeat(24_000_000)}0]}`;
+    const answer = await exchange('PUT', await project(), zeros);
+    expect(answer).toMatchObject({ status: 413, body: { errors: [{ extensions: { code: 'PAYLOAD_TOO_LARGE' } }] } });
   });
 
   test('who may not is told so before anything is read', async () => {
@@ -334,6 +371,10 @@ describe('as a document over HTTP', () => {
     expect(await asked('DELETE', ada.token)).toEqual([405, 'INVALID']);
     expect(await asked('PUT', ada.token, pathOf(id), { 'content-type': 'text/plain' })).toEqual([415, 'INVALID']);
     expect(await asked('PUT', ada.token, pathOf(id), { 'content-encoding': 'gzip' })).toEqual([415, 'INVALID']);
+    const types = ['application/json-patch+json', 'application/json; charset=latin1', ''];
+    for (const type of types) {
+      expect(await asked('PUT', ada.token, pathOf(id), { 'content-type': type })).toEqual([415, 'INVALID']);
+    }
     await exchange('PUT', id, '{"files":{}}');
     expect(await asked('GET', ben.token)).toEqual([200, undefined]);
   });

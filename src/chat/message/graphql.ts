@@ -1,22 +1,25 @@
 import type { RequestContext } from '../../auth/context.ts';
 import { requireScope } from '../../auth/context.ts';
 import { Principal, principalLoader } from '../../auth/principal/graphql.ts';
+import { answerHeavy, loadHeavy, tooMuch } from '../../graphql/budget.ts';
 import { builder } from '../../graphql/builder.ts';
 import { readPage, toConnection } from '../../graphql/connection.ts';
 import { byKey, groupedBy, loader } from '../../graphql/loaders.ts';
 import { addMutation, toUserError } from '../../graphql/payload.ts';
 import { selectedColumns, selectedOnNodes } from '../../graphql/selection.ts';
+import { RequestError } from '../../kernel/errors.ts';
 import { Project, ProjectRefInput, projectLoader } from '../../registry/project/graphql.ts';
 import type { ProjectReference } from '../../registry/project/model.ts';
 import { type MessageRow, messageFieldColumns, type NewMessage } from './model.ts';
 import { type Appended, appendMessages, clearMessages } from './service.ts';
-import { listMessages, listMessagesById, messageOrder, type PagedRow } from './store.ts';
+import { listMessages, listMessagesById, messageOrder } from './store.ts';
 
 export function messageLoader(context: RequestContext) {
   return loader<MessageRow | null>(
     context,
     'message',
-    async (ids) => byKey(await listMessagesById(context, ids), (message) => message.id),
+    async (ids) =>
+      byKey(await loadHeavy(context, (room) => listMessagesById(context, ids, room)), (message) => message.id),
     null,
   );
 }
@@ -54,13 +57,13 @@ builder.node(Message, {
     content: t.field({
       type: 'JSON',
       description: 'What is said, as chat SDKs write it: a string, an array of parts, or an object.',
-      resolve: (message) => message.content,
+      resolve: async (message, _args, context) => (await whole(message, context)).content,
     }),
     annotations: t.field({
       type: 'JSON',
       nullable: true,
       description: 'What a program notes about it; null when nothing.',
-      resolve: (message) => message.annotations ?? null,
+      resolve: async (message, _args, context) => (await whole(message, context)).annotations ?? null,
     }),
     author: t.field({
       type: Principal,
@@ -86,6 +89,21 @@ builder.node(Message, {
   }),
 });
 
+/**
+ * The message with its content, wherever it was not read along: of one that differs from what was appended.
+ * @throws RequestError LIMIT_EXCEEDED
+ */
+async function whole(message: MessageRow, context: RequestContext): Promise<MessageRow> {
+  if ('content' in message || 'annotations' in message) {
+    answerHeavy(context, message);
+    return message;
+  }
+  const loaded = await messageLoader(context).load(message.id);
+  if (loaded === null) throw new RequestError('RESYNC_REQUIRED', 'The chat was cleared meanwhile: read it again.');
+  answerHeavy(context, loaded);
+  return loaded;
+}
+
 const MessageConnection = builder.connectionObject(
   { type: Message, name: 'MessageConnection', description: 'One page of messages.' },
   { name: 'MessageEdge', description: 'A message with its cursor.' },
@@ -101,13 +119,17 @@ builder.objectField(Project, 'messages', (t) =>
       resolve: async (project, args, context, info) => {
         const page = readPage(args, messageOrder);
         const names = selectedColumns(selectedOnNodes(info), messageFieldColumns);
-        const rows = await loader<PagedRow[]>(
+        const list = (ids: readonly string[], roomBytes: number) =>
+          listMessages(context, ids, { names, page, roomBytes });
+        const rows = await loader<MessageRow[]>(
           context,
           `project.messages:${JSON.stringify([page, names])}`,
-          async (ids) => groupedBy(await listMessages(context, ids, names, page), (message) => message.project_id),
+          async (ids) =>
+            groupedBy(await loadHeavy(context, (room) => list(ids, room)), (message) => message.project_id),
           [],
         ).load(project.id);
-        const fitting = rows.filter(({ fits }) => fits).length;
+        const fitting = rows.filter(({ fits }) => fits !== false).length;
+        if (fitting === 0 && rows.length > 0) throw tooMuch();
         return toConnection(rows, { ...page, limit: Math.min(page.limit, fitting) }, messageOrder);
       },
     },

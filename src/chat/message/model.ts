@@ -17,6 +17,8 @@ export interface MessageRow {
   annotations?: unknown;
   /** The length of content and annotations as text. */
   bytes: number;
+  /** False where there was no room for content and annotations. */
+  fits?: boolean;
   author_id: string | null;
   created_at: string;
 }
@@ -54,8 +56,8 @@ export interface NewMessage {
 export interface Receipt extends MessageRow {
   /** Now, by this batch. */
   inserted: boolean;
-  /** Something else is stored under its id since before: what, is in this row. */
-  differs?: true;
+  /** Something else is stored under its id since before. */
+  differs: boolean;
 }
 
 /** How far a chat has come. */

@@ -46,6 +46,7 @@ export async function appendMessages(
     JSON.stringify(toProjectKey(reference)),
     () => callChat<{ inserted_count: number; messages: Receipt[] }>(context, statement),
   );
+  if (insertedCount === 0) context.writtenFrom = null;
   // What is stored says what was given, unless it differs: it need not come back, nor be there still.
   const whole = receipts.map((receipt, index) =>
     receipt.differs ? receipt : { ...receipt, content: batch[index]?.content, annotations: batch[index]?.annotations },
@@ -90,6 +91,7 @@ export async function clearMessages(
     context,
     sql`chat.clear_project_messages(${projectArgument(reference)}, ${expectedCount})`,
   );
+  if (clearedCount === 0) context.writtenFrom = null;
   return { clearedCount };
 }
 

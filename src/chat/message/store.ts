@@ -12,57 +12,72 @@ export const messageOrder: Order = {
   keys: [{ column: 'sequence_num', type: 'int4' }],
 };
 
-/** A message of a page, or, where the page is full of bytes, the mere sign that there is another one. */
-export interface PagedRow extends MessageRow {
-  fits: boolean;
-}
-
-/** One page for each of several projects, in one statement. */
+/**
+ * One page for each of several projects, in one statement.
+ * @param roomBytes how much content may come; what does not fit, in its page or into this, comes without
+ */
 export function listMessages(
   context: RequestContext,
   projectIds: readonly string[],
-  names: readonly string[],
-  page: Page,
-): Promise<PagedRow[]> {
+  { names, page, roomBytes }: { names: readonly string[]; page: Page; roomBytes: number },
+): Promise<MessageRow[]> {
   const light = names.filter((name) => !heavyColumns.includes(name));
   const heavy = heavyColumns.filter((name) => names.includes(name));
+  const whole = heavy.length === 0;
+  const pageRoom = sql.lit(Math.ceil(pageBytes / projectIds.length));
   return readChat(
     context,
-    // The sub-select hides the array's length: a plan that knows it looks better than it is, and would be made each time.
-    sql`select m.* from unnest((select ${projectIds}::uuid[])) as project (id)
-      cross join lateral (
-        select ${columns('m', light)}, fits ${heavyOnes('m', heavy)} from (
-          select m.*, ${heavy.length === 0 ? sql`true` : fitting(page, pageBytes / projectIds.length)} as fits
+    sql`select ${columns('m', light)} ${whole ? sql`` : sql`, m.fits ${ifFits('m', heavy)}`}
+      from (
+        select m.*, m.fits_page and ${bytesBefore(sql`m.ord, m.place`)} < ${roomBytes}::bigint as fits
+        from (
+          select project.ord, m.*, ${bytesBefore(sql`m.place`, sql`partition by project.ord`)} < ${pageRoom} as fits_page
           from (
-            select ${columns('m', [...light, ...heavy])} from chat.project_messages m
+            -- The sub-select hides the array's length: a plan that knows it looks better than it is, and is made each time.
+            -- Whoever has no chat there does not make us look for messages that it may see.
+            select p.id, p.ord from unnest((select ${projectIds}::uuid[])) with ordinality as p (id, ord)
+            where chat.role_in(p.id) is not null offset 0
+          ) as project
+          cross join lateral (
+            select ${columns('m', [...light, ...heavy])}, ${sql.raw(page.backwards ? '-' : '')} m.sequence_num as place
+            from chat.project_messages m
             where m.project_id = project.id and ${pageCondition('m', messageOrder, page)}
             ${pageTail('m', messageOrder, page)}
           ) as m
         ) as m
-      ) as m`,
+      ) as m order by m.ord, m.place`,
   );
 }
 
 const heavyColumns: readonly string[] = ['content', 'annotations'];
 
 /** Read only where they fit: the database need not take them from their place. */
-function heavyOnes(alias: string, names: readonly string[]): RawBuilder<unknown> {
-  const values = names.map((name) => sql`, case when fits then ${sql.ref(`${alias}.${name}`)} end as ${sql.ref(name)}`);
-  return values.length === 0 ? sql`` : sql.join(values, sql``);
+function ifFits(alias: string, names: readonly string[]): RawBuilder<unknown> {
+  return sql.join(
+    names.map((name) => sql`, case when fits then ${sql.ref(`${alias}.${name}`)} end as ${sql.ref(name)}`),
+    sql``,
+  );
 }
 
-/** Whether all that comes before it in the page leaves room. */
-function fitting(page: Pick<Page, 'backwards'>, mostBytes: number): RawBuilder<unknown> {
-  const direction = sql.raw(page.backwards ? 'desc' : 'asc');
-  return sql`coalesce(sum(m.bytes) over (
-    order by m.sequence_num ${direction} rows between unbounded preceding and 1 preceding
-  ), 0) < ${sql.lit(Math.ceil(mostBytes))}`;
+/** The bytes of all that comes before a row `m`. */
+function bytesBefore(order: RawBuilder<unknown>, partition: RawBuilder<unknown> = sql``): RawBuilder<unknown> {
+  return sql`coalesce(sum(m.bytes) over (${partition} order by ${order} rows between unbounded preceding and 1 preceding), 0)`;
 }
 
-export function listMessagesById(context: RequestContext, ids: readonly string[]): Promise<MessageRow[]> {
+export function listMessagesById(
+  context: RequestContext,
+  ids: readonly string[],
+  roomBytes: number,
+): Promise<MessageRow[]> {
+  const light = messageColumns.filter((name) => !heavyColumns.includes(name));
   return readChat(
     context,
-    sql`select ${columns('m', messageColumns)} from chat.project_messages m where m.id = any(${ids}::uuid[])`,
+    sql`select ${columns('m', light)}, m.fits ${ifFits('m', heavyColumns)} from (
+      select m.*, ${bytesBefore(sql`m.bytes, m.id`)} < ${roomBytes}::bigint as fits
+      from (
+        select ${columns('m', messageColumns)} from chat.project_messages m where m.id = any(${ids}::uuid[])
+      ) as m
+    ) as m`,
   );
 }
 
@@ -80,6 +95,11 @@ export function findChat(context: RequestContext, reference: ProjectReference): 
   );
 }
 
+/** Who asks may look; a column of what is looked at is null otherwise, and nothing is searched. */
+function readable(projectId: string): RawBuilder<unknown> {
+  return sql`(select chat.role_in(${projectId}::uuid) is not null as readable offset 0) as asking`;
+}
+
 /** Messages of a chat, by their numbers, and whether whoever asks may still read it. */
 export function readMessages(
   context: RequestContext,
@@ -88,10 +108,10 @@ export function readMessages(
 ): Promise<{ readable: boolean; messages: MessageRow[] }> {
   return callChat(
     context,
-    sql`(select chat.role_in(${projectId}::uuid) is not null as readable, ${jsonArray(
+    sql`(select asking.readable, case when asking.readable then ${jsonArray(
       sql`select ${columns('m', messageColumns)} from chat.project_messages m
         where m.project_id = ${projectId}::uuid and m.sequence_num = any(${sequenceNums}::int[])`,
-    )} as messages) as chat`,
+    )} end as messages from ${readable(projectId)}) as chat`,
   );
 }
 
@@ -103,18 +123,18 @@ export function readMessagesAfter(
 ): Promise<{ readable: boolean; messages: MessageRow[] } & Progress> {
   return callChat(
     context,
-    sql`(select chat.role_in(${projectId}::uuid) is not null as readable,
-      coalesce(progress.next_sequence, 0) as next_sequence, progress.cleared_through, ${jsonArray(
+    sql`(select asking.readable, coalesce(progress.next_sequence, 0) as next_sequence, progress.cleared_through,
+      case when asking.readable then ${jsonArray(
         sql`select ${columns('m', messageColumns)} from (
-          select m.*, ${fitting({ backwards: false }, after.mostBytes)} as fits
+          select m.*, ${bytesBefore(sql`m.sequence_num`)} < ${sql.lit(after.mostBytes)} as fits
           from (
             select ${columns('m', messageColumns)} from chat.project_messages m
             where m.project_id = ${projectId}::uuid and m.sequence_num > ${after.sequenceNum}
             order by m.sequence_num limit ${sql.lit(after.limit)}
           ) as m
         ) as m where m.fits order by m.sequence_num`,
-      )} as messages
-      from (select 1 as one) as always
+      )} end as messages
+      from ${readable(projectId)}
       left join (
         select c.next_sequence, c.cleared_through from chat.project_counters c where c.project_id = ${projectId}::uuid
       ) as progress on true) as chat`,

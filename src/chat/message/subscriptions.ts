@@ -104,8 +104,7 @@ function mayTakeRights({ topic, op, changed }: FeedEvent): boolean {
 }
 
 function appended(message: MessageRow, event: FeedEvent | null): Update {
-  const { sequence_num: sequenceNum, bytes } = message;
-  return { event, key: '', shape: { message, clearedThrough: null }, number: inOrder.ofMessage(sequenceNum), bytes };
+  return { event, key: '', shape: { message, clearedThrough: null }, number: inOrder.ofMessage(message.sequence_num) };
 }
 
 function clearing(clearedThrough: number, event: FeedEvent | null): Update {

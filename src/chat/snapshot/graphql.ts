@@ -1,4 +1,5 @@
 import type { RequestContext } from '../../auth/context.ts';
+import { answerHeavy, loadHeavy } from '../../graphql/budget.ts';
 import { builder } from '../../graphql/builder.ts';
 import { byKey, loader } from '../../graphql/loaders.ts';
 import { addMutation } from '../../graphql/payload.ts';
@@ -15,7 +16,12 @@ function snapshotLoader(context: RequestContext, withFiles: boolean) {
   return loader<SnapshotRow | null>(
     context,
     withFiles ? 'project.snapshot.files' : 'project.snapshot',
-    async (ids) => byKey(await listSnapshots(context, ids, withFiles), (snapshot) => snapshot.project_id),
+    async (ids) => {
+      const rows = withFiles
+        ? await loadHeavy(context, (room) => listSnapshots(context, ids, room))
+        : await listSnapshots(context, ids, null);
+      return byKey(rows, (snapshot) => snapshot.project_id);
+    },
     null,
   );
 }
@@ -32,6 +38,7 @@ const ProjectSnapshot = builder.objectRef<SnapshotRow>('ProjectSnapshot').implem
         const whole =
           snapshot.fits === undefined ? await snapshotLoader(context, true).load(snapshot.project_id) : snapshot;
         if (whole?.fits !== true) throw tooLarge(snapshot);
+        answerHeavy(context, whole);
         return whole.files;
       },
     }),

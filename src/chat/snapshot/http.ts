@@ -3,14 +3,14 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type RequestContext, requireScope } from '../../auth/context.ts';
 import { BodyTooLarge, discardRest, readChunks } from '../../kernel/body.ts';
-import { Refusal, type RefusalCode } from '../../kernel/errors.ts';
+import { Refusal, type RefusalCode, RequestError } from '../../kernel/errors.ts';
 import { mostDocumentBytes } from './model.ts';
-import { getSnapshotDocument, putSnapshotDocument, requireSnapshotWriter } from './service.ts';
+import { getSnapshotDocument, putSnapshotDocument, requireSnapshotRole } from './service.ts';
 
 /**
  * Snapshots as documents of their own, too large to stand among other JSON: `PUT` and `GET /projects/<id>/snapshot`. They
- * pass through as bytes, never parsed here, so that other requests do not wait for it; and two at a time, so that what is
- * held in memory has a bound.
+ * pass through as bytes, never parsed here, so that other requests do not wait for it; and two at a time, one of each
+ * principal's, so that what is held in memory has a bound.
  */
 interface SnapshotExchange {
   request: IncomingMessage;
@@ -20,13 +20,22 @@ interface SnapshotExchange {
   context: RequestContext;
 }
 
+interface Turns {
+  /** @throws RequestError LIMIT_EXCEEDED when it is not the principal's turn */
+  take<Result>(principalId: string, act: () => Promise<Result>): Promise<Result>;
+  /** Ends what the client does not get on with. */
+  unlessStalled<Result>(request: IncomingMessage, act: () => Promise<Result>): Promise<Result>;
+}
+
 const mostAtOnce = 2;
+/** However steadily somebody reads or writes: others wait. */
+const longestTurnMs = 120_000;
 
 const statuses: Partial<Record<RefusalCode, number>> = { NOT_FOUND: 404, FORBIDDEN: 403, PAYLOAD_TOO_LARGE: 413 };
 
 /** @param stallMs how long a client may neither send nor read */
 export function createSnapshotRoom(stallMs: number) {
-  let atOnce = 0;
+  const turns = createTurns(stallMs);
 
   async function visit(exchange: SnapshotExchange): Promise<void> {
     const { request, response, context } = exchange;
@@ -36,18 +45,8 @@ export function createSnapshotRoom(stallMs: number) {
       response.setHeader('allow', 'GET, PUT');
       return sendRefusal(exchange, 405, 'INVALID', 'Expected GET or PUT.');
     }
-    if (atOnce >= mostAtOnce) {
-      response.setHeader('retry-after', '1');
-      return sendRefusal(
-        exchange,
-        503,
-        'LIMIT_EXCEEDED',
-        `${mostAtOnce} snapshots are on their way already: try again.`,
-      );
-    }
-    atOnce += 1;
     try {
-      await act(exchange, stallMs);
+      await act(exchange, turns);
     } catch (error) {
       if (error instanceof BodyTooLarge) {
         sendRefusal(exchange, 413, 'PAYLOAD_TOO_LARGE', `Expected a document of at most ${error.mostBytes} bytes.`, {
@@ -56,26 +55,56 @@ export function createSnapshotRoom(stallMs: number) {
       } else if (error instanceof Refusal) {
         sendRefusal(exchange, statuses[error.code] ?? 400, error.code, error.message, error.details);
       } else {
+        if (error instanceof RequestError) response.setHeader('retry-after', '1');
         throw error;
       }
-    } finally {
-      atOnce -= 1;
     }
   }
 
   return { name: 'snapshot', path: /^\/projects\/([^/]+)\/snapshot$/, visit };
 }
 
-async function put(exchange: SnapshotExchange, stallMs: number): Promise<void> {
+function createTurns(stallMs: number): Turns {
+  const users = new Set<string>();
+  return {
+    async take(principalId, act) {
+      if (users.size >= mostAtOnce || users.has(principalId)) {
+        const whose = users.has(principalId) ? 'Another snapshot of yours is' : `${mostAtOnce} snapshots are`;
+        throw new RequestError('LIMIT_EXCEEDED', `${whose} on the way already: try again.`);
+      }
+      users.add(principalId);
+      try {
+        return await act();
+      } finally {
+        users.delete(principalId);
+      }
+    },
+    async unlessStalled({ socket }, act) {
+      const end = () => void socket.destroy();
+      socket.setTimeout(stallMs, end);
+      const deadline = setTimeout(end, longestTurnMs);
+      try {
+        return await act();
+      } finally {
+        clearTimeout(deadline);
+        socket.setTimeout(0);
+        socket.removeListener('timeout', end);
+      }
+    },
+  };
+}
+
+async function put(exchange: SnapshotExchange, turns: Turns): Promise<void> {
   const { request, response, parameters, context } = exchange;
-  const { 'content-type': type = '', 'content-encoding': encoding = 'identity' } = request.headers;
-  if (!/^application\/json\b/i.test(type) || encoding !== 'identity') {
-    return sendRefusal(exchange, 415, 'INVALID', 'Expected a body of Content-Type application/json, not compressed.');
+  if (!isPlainJson(request)) {
+    return sendRefusal(exchange, 415, 'INVALID', 'Expected Content-Type application/json, in UTF-8, not compressed.');
   }
-  // Before the first byte is kept: whoever may not write cannot make us read.
-  const key = await requireSnapshotWriter(context, parameters[0] ?? '');
-  const chunks = await unlessStalled(request, stallMs, () => readChunks(request, mostDocumentBytes));
-  const snapshot = await putSnapshotDocument(context, key, chunks);
+  // Before the first byte is kept, and before others wait: whoever may not write cannot make us read.
+  const key = await requireSnapshotRole(context, parameters[0] ?? '', ['owner', 'editor']);
+  const snapshot = await turns.take(context.viewer.principalId, async () => {
+    const chunks = await turns.unlessStalled(request, () => readChunks(request, mostDocumentBytes));
+    return putSnapshotDocument(context, key, chunks);
+  });
   context.feed.ring();
   send(response, 200, {
     sizeBytes: snapshot.bytes,
@@ -84,29 +113,19 @@ async function put(exchange: SnapshotExchange, stallMs: number): Promise<void> {
   });
 }
 
-async function get({ request, response, parameters, context }: SnapshotExchange, stallMs: number): Promise<void> {
-  const pieces = await getSnapshotDocument(context, parameters[0] ?? '');
-  response.writeHead(200, { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' });
-  // A client that goes away meanwhile is no error of ours.
-  await unlessStalled(request, stallMs, () => pipeline(Readable.from(pieces), response)).catch(() =>
-    response.destroy(),
-  );
+function isPlainJson({ headers }: IncomingMessage): boolean {
+  const { 'content-type': type = '', 'content-encoding': encoding = 'identity' } = headers;
+  return /^application\/json\s*(;\s*charset="?utf-?8"?\s*)?$/i.test(type) && encoding.toLowerCase() === 'identity';
 }
 
-/** While it is the client's turn: how long the database takes is none of its doing. */
-async function unlessStalled<Result>(
-  { socket }: IncomingMessage,
-  stallMs: number,
-  act: () => Promise<Result>,
-): Promise<Result> {
-  const end = () => void socket.destroy();
-  socket.setTimeout(stallMs, end);
-  try {
-    return await act();
-  } finally {
-    socket.setTimeout(0);
-    socket.removeListener('timeout', end);
-  }
+async function get({ request, response, parameters, context }: SnapshotExchange, turns: Turns): Promise<void> {
+  const key = await requireSnapshotRole(context, parameters[0] ?? '', ['owner', 'editor', 'viewer']);
+  await turns.take(context.viewer.principalId, async () => {
+    const pieces = await getSnapshotDocument(context, key);
+    response.writeHead(200, { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' });
+    // A client that goes away meanwhile is no error of ours.
+    await turns.unlessStalled(request, () => pipeline(Readable.from(pieces), response)).catch(() => response.destroy());
+  });
 }
 
 /** As errors look everywhere else: clients read one shape. */

@@ -46,13 +46,18 @@ export async function putSnapshot(
 export type PutDocument = Pick<SnapshotRow, 'bytes' | 'created_at' | 'updated_at'>;
 
 /**
- * Whether a document may come, before any of it does.
+ * Whether the viewer may do what these roles may, before anything is read or written.
  * @param projectId an id of this API, or a UUID
+ * @returns the project's key
  * @throws Refusal NOT_FOUND, FORBIDDEN
  */
-export async function requireSnapshotWriter(context: RequestContext, projectId: string): Promise<string> {
+export async function requireSnapshotRole(
+  context: RequestContext,
+  projectId: string,
+  roles: readonly string[],
+): Promise<string> {
   const key = requireKey('Project', 'project', projectId);
-  await callChat(context, sql`chat.require_role(${key}::uuid, array['owner', 'editor']) as required`);
+  await callChat(context, sql`chat.require_role(${key}::uuid, ${roles}::text[]) as required`);
   return key;
 }
 
@@ -75,23 +80,32 @@ export async function putSnapshotDocument(
   }
 }
 
-const unstorable: readonly (string | undefined)[] = ['22P02', '22P05', '22021', '54001'];
+/** No JSON; a character that jsonb cannot hold; no UTF-8; nested beyond what the parser bears. */
+const noJson: readonly (string | undefined)[] = ['22P02', '22P05', '22021', '54001'];
+/** Beyond what one value may take: as numbers and short keys do, which are larger there than they came. */
+const tooLarge: readonly (string | undefined)[] = ['54000', 'XX000', '53200'];
 
-/** PostgreSQL found that it is no JSON, no UTF-8, or none that it can hold; and where. */
+/** What PostgreSQL found wrong with a document, and where. */
 function notStorable(error: unknown): Refusal | null {
   const found = error instanceof Refusal ? error.cause : error;
-  if (!(found instanceof pg.DatabaseError) || !unstorable.includes(found.code)) return null;
+  if (!(found instanceof pg.DatabaseError)) return null;
   const line = /JSON data, line \d+/.exec(found.where ?? '')?.[0];
   const reason = [found.message, found.detail, line].filter((part) => part !== undefined).join('; ');
-  return new Refusal('INVALID', `The document is no JSON that can be stored: ${reason}.`, { cause: found });
+  if (noJson.includes(found.code)) {
+    return new Refusal('INVALID', `The document is no JSON that can be stored: ${reason}.`, { cause: found });
+  }
+  if (tooLarge.includes(found.code)) {
+    return new Refusal('PAYLOAD_TOO_LARGE', `Stored, the document is larger than can be: ${reason}.`, { cause: found });
+  }
+  return null;
 }
 
 /**
  * The snapshot as a document, in pieces.
  * @throws Refusal NOT_FOUND also when there is no snapshot
  */
-export async function getSnapshotDocument(context: RequestContext, projectId: string): Promise<string[]> {
-  const pieces = await readDocument(context, requireKey('Project', 'project', projectId));
+export async function getSnapshotDocument(context: RequestContext, key: string): Promise<string[]> {
+  const pieces = await readDocument(context, key);
   if (pieces.length === 0) throw new Refusal('NOT_FOUND', 'The project has no snapshot yet.');
   return pieces;
 }

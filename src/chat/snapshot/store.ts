@@ -4,19 +4,19 @@ import type { RequestContext } from '../../auth/context.ts';
 import { readChat } from '../call.ts';
 import { mostInlineReadBytes, type SnapshotRow } from './model.ts';
 
-/** @param withFiles those that fit come along; together they are bounded */
+/** @param roomBytes so many bytes of files may come along, and those that fit do; null: none are wanted */
 export function listSnapshots(
   context: RequestContext,
   projectIds: readonly string[],
-  withFiles: boolean,
+  roomBytes: number | null,
 ): Promise<SnapshotRow[]> {
-  const files = withFiles ? sql`, s.fits, case when s.fits then s.files end as files` : sql``;
+  const files = roomBytes !== null ? sql`, s.fits, case when s.fits then s.files end as files` : sql``;
   return readChat(
     context,
     sql`select s.project_id, s.summary, s.bytes, s.created_at, s.updated_at ${files}
       from (
         select s.project_id, s.summary, s.bytes, s.created_at, s.updated_at, s.files,
-          sum(s.bytes) over (order by s.bytes, s.project_id) <= ${sql.lit(mostInlineReadBytes)} as fits
+          sum(s.bytes) over (order by s.bytes, s.project_id) <= ${Math.min(roomBytes ?? 0, mostInlineReadBytes)}::bigint as fits
         from chat.project_snapshots s where s.project_id = any(${projectIds}::uuid[])
       ) as s`,
   );

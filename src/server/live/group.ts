@@ -205,7 +205,7 @@ export class Group {
   }
 
   async #executeOne(
-    { event, key, shape, doubtfulSince, number, bytes }: LiveUpdate<unknown>,
+    { event, key, shape, doubtfulSince, number }: LiveUpdate<unknown>,
     contextValue: ServerContext,
     otherwise: Place,
   ) {
@@ -216,14 +216,25 @@ export class Group {
     this.#options.onExecuted();
     const result = await executeSubscriptionEvent({ ...this.#options.args, rootValue, contextValue });
     return {
-      result: new SharedResult(this.#masked(result, contextValue), cursor),
+      result: this.#shared(result, contextValue, cursor),
       key: this.coalesces ? key : null,
       at: event?.at ?? null,
       page: event?.page ?? 0,
       doubtfulSince,
       number: number ?? null,
-      bytes: bytes ?? 0,
     };
+  }
+
+  #shared(result: ExecutionResult, context: ServerContext, cursor: string): SharedResult {
+    try {
+      return new SharedResult(this.#masked(result, context), cursor);
+    } catch (cause) {
+      // What is nested too deep, or too long, to be written.
+      const error = new RequestError('LIMIT_EXCEEDED', 'This update cannot be written: ask for less at once.', {
+        cause,
+      });
+      return new SharedResult({ data: null, errors: [this.#options.toClientError(error, context)] }, cursor);
+    }
   }
 
   #masked(result: ExecutionResult, context: ServerContext): ExecutionResult {

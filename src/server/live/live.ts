@@ -11,6 +11,7 @@ import { RequestError } from '../../kernel/errors.ts';
 import type { ServerContext } from '../plugins.ts';
 import { catchUp } from './catch-up.ts';
 import { Group, type GroupOptions } from './group.ts';
+import { createHeld } from './held.ts';
 import { keyOf } from './key.ts';
 import type { Handed } from './result.ts';
 import { Subscriber } from './subscriber.ts';
@@ -33,6 +34,8 @@ export interface LiveFigures {
   /** Results that wait for their clients, over all subscribers. */
   queued: number;
   longestQueue: number;
+  /** What waits, in bytes. */
+  queuedBytes: number;
 }
 
 export interface LiveOptions
@@ -44,6 +47,8 @@ export interface LiveOptions
 
 /** Each holds a queue and a result set in memory: what one caller can make of it has an end. */
 const mostGroupsPerPrincipal = 500;
+/** What may wait for all clients together. */
+const mostHeldBytes = 256_000_000;
 const sweepMs = 250;
 
 export function createLive(options: LiveOptions): Live {
@@ -52,11 +57,20 @@ export function createLive(options: LiveOptions): Live {
   /** What each principal watches, and with how many subscriptions. */
   const watchedBy = new Map<string, Map<string, number>>();
   const subscribers = new Map<Subscriber, ServerContext>();
+  const held = createHeld();
   let begun = 0;
 
   // One look at all of them, instead of a timer for each that comes and goes with every result.
   const sweep = setInterval(() => {
     const latest = performance.now() - options.stallMs;
+    // Many streams that each wait within bounds can be too much together: the heaviest goes first.
+    while (held.bytes > mostHeldBytes) {
+      const [heaviest] = [...subscribers.keys()].toSorted((one, other) => other.weight - one.weight);
+      if (heaviest === undefined || heaviest.weight === 0) break;
+      heaviest.fail(
+        new RequestError('RESYNC_REQUIRED', 'Too much waits for clients: subscribe again with the cursor given.'),
+      );
+    }
     for (const [subscriber, context] of subscribers) {
       if (subscriber.waitingSince !== null && subscriber.waitingSince < latest) {
         options.onDropped('stalled');
@@ -118,6 +132,7 @@ export function createLive(options: LiveOptions): Live {
     const subscriber: Subscriber = new Subscriber({
       capacity: options.queueSize,
       cursor: source.after,
+      held,
       toFailure: (error) => {
         if (error instanceof RequestError && error.code === 'RESYNC_REQUIRED') options.onDropped('resync');
         return options.toClientError(error, context);
@@ -173,7 +188,14 @@ export function createLive(options: LiveOptions): Live {
         queued += depth;
         longestQueue = Math.max(longestQueue, depth);
       }
-      return { subscribers: subscribers.size, begun, groups: groups.size, queued, longestQueue };
+      return {
+        subscribers: subscribers.size,
+        begun,
+        groups: groups.size,
+        queued,
+        longestQueue,
+        queuedBytes: held.bytes,
+      };
     },
     close: () => {
       clearInterval(sweep);

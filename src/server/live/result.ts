@@ -1,21 +1,21 @@
 import type { ExecutionResult } from 'graphql';
 
-/** The result of one execution, sent to however many subscribers: serialised once, when the first of them needs it. */
+/** The result of one execution, sent to however many subscribers: serialised once. */
 export class SharedResult {
   /** How far whoever has this has read. */
   readonly cursor: string;
-  readonly #result: ExecutionResult;
-  #text: string | null = null;
+  readonly text: string;
   #tail: Buffer | null = null;
 
+  /** @throws RangeError for what cannot be written: here, and not in the middle of a transport */
   constructor(result: ExecutionResult, cursor: string) {
-    this.#result = result;
+    this.text = JSON.stringify(result);
     this.cursor = cursor;
   }
 
-  get text(): string {
-    this.#text ??= JSON.stringify(this.#result);
-    return this.#text;
+  /** About what it weighs while it waits. */
+  get bytes(): number {
+    return this.text.length;
   }
 
   /** The end of a graphql-ws frame, from its payload on. */

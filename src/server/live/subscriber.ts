@@ -1,5 +1,6 @@
 import type { GraphQLError } from 'graphql';
 import { RequestError } from '../../kernel/errors.ts';
+import type { Held } from './held.ts';
 import { Handed, type SharedResult } from './result.ts';
 
 /** A result for one subscriber, and what it is about. */
@@ -9,8 +10,6 @@ export interface Delivery {
   key: string | null;
   /** Where it stands in the order of what it is about; null where that has none. */
   number: number | null;
-  /** What it weighs while it waits, where that can be much. */
-  bytes: number;
 }
 
 /** How much may wait for one client, besides how many. */
@@ -33,6 +32,7 @@ export class Subscriber implements AsyncIterableIterator<Handed> {
   readonly #onEnd: () => void;
   readonly #toFailure: (error: unknown) => GraphQLError;
   readonly #capacity: number;
+  readonly #held: Held;
   readonly #queue = new Map<string | number, Delivery>();
   #condensed = false;
   #bytes = 0;
@@ -52,11 +52,14 @@ export class Subscriber implements AsyncIterableIterator<Handed> {
     cursor: string | null;
     /** What the client is told of an error. */
     toFailure: (error: unknown) => GraphQLError;
+    /** What waits for it is noted here. */
+    held: Held;
     onEnd: () => void;
   }) {
     this.#onEnd = options.onEnd;
     this.#toFailure = options.toFailure;
     this.#capacity = options.capacity;
+    this.#held = options.held;
     this.#lastCursor = options.cursor;
   }
 
@@ -66,6 +69,11 @@ export class Subscriber implements AsyncIterableIterator<Handed> {
 
   get depth(): number {
     return this.#queue.size;
+  }
+
+  /** What waits for it, in bytes. */
+  get weight(): number {
+    return this.#bytes + this.#liveBytes;
   }
 
   /** Since when something has been waiting for a client that does not read; null while it keeps up. */
@@ -87,10 +95,11 @@ export class Subscriber implements AsyncIterableIterator<Handed> {
       if (!this.#wasTold(delivery)) this.#enqueue(delivery);
     } else if (!this.#liveOverflowed) {
       this.#live.push(delivery);
-      this.#liveBytes += delivery.bytes;
+      this.#held.add(delivery.result);
+      this.#liveBytes += delivery.result.bytes;
       if (this.#live.length > this.#capacity || this.#liveBytes > mostWaitingBytes) {
         this.#liveOverflowed = true;
-        this.#live = [];
+        this.#forgetLive();
       }
     }
   }
@@ -108,9 +117,14 @@ export class Subscriber implements AsyncIterableIterator<Handed> {
   /** From here on what happens now waits until `join`; of events nothing is taken until `page` is set. */
   hold(): void {
     this.page = Number.POSITIVE_INFINITY;
+    this.#forgetLive();
+    this.#liveOverflowed = false;
+  }
+
+  #forgetLive(): void {
+    for (const { result } of this.#live ?? []) this.#held.drop(result);
     this.#live = [];
     this.#liveBytes = 0;
-    this.#liveOverflowed = false;
   }
 
   get #isHalfFull(): boolean {
@@ -127,9 +141,10 @@ export class Subscriber implements AsyncIterableIterator<Handed> {
       this.hold();
       return false;
     }
-    const held = this.#live ?? [];
+    const waiting = this.#live ?? [];
     this.#live = null;
-    for (const delivery of held) if (!this.#wasTold(delivery)) this.#enqueue(delivery);
+    for (const delivery of waiting) if (!this.#wasTold(delivery)) this.#enqueue(delivery);
+    for (const { result } of waiting) this.#held.drop(result);
     return true;
   }
 
@@ -156,20 +171,19 @@ export class Subscriber implements AsyncIterableIterator<Handed> {
   #append(delivery: Delivery): void {
     if (!this.#condensed && this.#queue.size >= this.#capacity / 2) {
       const waiting = [...this.#queue.values()];
-      this.#queue.clear();
-      this.#bytes = 0;
+      this.#forgetQueue();
       this.#condensed = true;
       for (const earlier of waiting) this.#append(earlier);
     }
     const key = this.#condensed ? delivery.key : null;
-    this.#bytes += delivery.bytes;
+    this.#bytes += delivery.result.bytes;
+    this.#held.add(delivery.result);
     if (key === null) {
       this.#queue.set(this.#count, delivery);
       this.#count += 1;
     } else {
       // To the end: a client that has a cursor must have everything from before it.
-      this.#bytes -= this.#queue.get(key)?.bytes ?? 0;
-      this.#queue.delete(key);
+      this.#remove(key);
       this.#queue.set(key, delivery);
     }
   }
@@ -213,9 +227,8 @@ export class Subscriber implements AsyncIterableIterator<Handed> {
 
   /** What has waited longest; it counts as sent. */
   readonly #take = (): SharedResult | null => {
-    for (const [key, { result, bytes }] of this.#queue) {
-      this.#queue.delete(key);
-      this.#bytes -= bytes;
+    for (const [key, { result }] of this.#queue) {
+      this.#remove(key);
       if (this.#queue.size === 0) this.#condensed = false;
       this.#waitingSince = this.#queue.size > 0 ? performance.now() : null;
       if (!this.#isHalfFull) this.#makeRoom();
@@ -239,6 +252,18 @@ export class Subscriber implements AsyncIterableIterator<Handed> {
     return this;
   }
 
+  #remove(key: string | number): void {
+    const delivery = this.#queue.get(key);
+    if (delivery === undefined) return;
+    this.#queue.delete(key);
+    this.#bytes -= delivery.result.bytes;
+    this.#held.drop(delivery.result);
+  }
+
+  #forgetQueue(): void {
+    for (const key of [...this.#queue.keys()]) this.#remove(key);
+  }
+
   #makeRoom(): void {
     this.#room?.();
     this.#room = null;
@@ -247,7 +272,8 @@ export class Subscriber implements AsyncIterableIterator<Handed> {
   #end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#queue.clear();
+    this.#forgetQueue();
+    this.#forgetLive();
     this.#live = null;
     this.#waitingSince = null;
     this.#makeRoom();
