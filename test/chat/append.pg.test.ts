@@ -1,10 +1,9 @@
-import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import { makePerson, makeProject, type Person, setMember } from '../support/people.ts';
 import { full, size } from '../support/size.ts';
 import { refusalOf, rows, value } from '../support/sql.ts';
-import { append, clear, numbered, readAll, type Sent } from './asking.ts';
+import { append, numbered, readAll, type Sent } from './asking.ts';
 
 let gateway: TestGateway;
 let ada: Person;
@@ -274,146 +273,5 @@ describe('a batch', () => {
     expect(await refusalOf(put({}))).toMatchObject({ code: 'INVALID' });
     await put([message]);
     await client.end();
-  });
-});
-
-describe('content of every shape that chat SDKs write', () => {
-  async function comesBack(contents: readonly unknown[]): Promise<void> {
-    const id = await project();
-    const batch = contents.map((content, n) => ({ messageId: String(n), content, annotations: { kept: content } }));
-    for (let from = 0; from < batch.length; from += 200) {
-      expect((await append(gateway, ada.token, id, batch.slice(from, from + 200))).userErrors).toEqual([]);
-    }
-    const all = await readAll(gateway, ada.token, id);
-    expect(all.map(({ content }) => content)).toEqual(contents);
-    expect(all.map(({ annotations }) => annotations)).toEqual(contents.map((kept) => ({ kept })));
-  }
-
-  test('comes back deep-equal: the hard ones', async () => {
-    await comesBack([
-      '',
-      ' \n\t"\\ \u2028\u2029 \u{1f600} e\u0301',
-      'not a NUL: \\u0000',
-      [],
-      {},
-      { '': '', ' ': null, 'a.b': [null, true, false] },
-      JSON.parse('{"__proto__": {"constructor": "x"}, "toString": 1}'),
-      [1e-300, 5e-324, 1.7976931348623157e308, -1e-7, 0.1, 123456789012345680000, 2 ** 53, -(2 ** 53)],
-      [
-        { type: 'tool-call', toolCallId: 'c1', args: { path: 'a b.ts', lines: [[1, 2], []] } },
-        { type: 'text', text: 'x' },
-      ],
-      {
-        role: 'assistant',
-        parts: [{ type: 'step-start' }, { type: 'data', data: Array.from({ length: 1_000 }, (_, n) => n) }],
-      },
-      [[[[[[['deep']]]]]]],
-    ]);
-  });
-
-  test('comes back deep-equal: whatever it is', async () => {
-    const content = fc.oneof(
-      fc.string({ unit: 'grapheme' }),
-      fc.array(fc.jsonValue({ maxDepth: 4 }), { maxLength: 6 }),
-      fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 4 }), { maxKeys: 6 }),
-    );
-    const storable = content
-      .map((given) => JSON.parse(JSON.stringify(given)) as unknown)
-      .filter((given) => !JSON.stringify(given).includes('\\u0000'));
-    await comesBack(fc.sample(storable, size(2_000)));
-  });
-});
-
-describe('a chat that is cleared', () => {
-  test('is cleared only by who knows how many messages it has, and numbers go on', async () => {
-    const id = await project();
-    await append(gateway, ada.token, id, numbered('a', 0, 3));
-    expect(await clear(gateway, ada.token, id, 2)).toMatchObject({
-      clearedCount: null,
-      userErrors: [{ code: 'CONFLICT', details: { count: 3 } }],
-    });
-    expect(await clear(gateway, ada.token, id, 3)).toEqual({ clearedCount: 3, userErrors: [] });
-    expect(await readAll(gateway, ada.token, id)).toEqual([]);
-    expect(await clear(gateway, ada.token, id, 3)).toMatchObject({
-      userErrors: [{ code: 'CONFLICT', details: { count: 0 } }],
-    });
-    expect(await clear(gateway, ada.token, id, 0)).toEqual({ clearedCount: 0, userErrors: [] });
-    const { messages } = await append(gateway, ada.token, id, numbered('a', 0, 2));
-    expect(messages?.map(({ sequenceNum }) => sequenceNum)).toEqual([3, 4]);
-    expect(await clear(gateway, ada.token, id, 2)).toMatchObject({ clearedCount: 2 });
-  });
-
-  test('while others append, loses nothing that whoever cleared had not seen', async () => {
-    const id = await project();
-    const appended: number[] = [];
-    let cleared = 0;
-    const writers = Array.from({ length: 4 }, async (_, session) => {
-      for (let n = 0; n < size(200); n += 1) {
-        const { messages } = await append(gateway, ada.token, id, numbered(`s${session}`, n, 1));
-        appended.push(messages?.[0]?.sequenceNum ?? -1);
-      }
-    });
-    let writing = true;
-    const clearer = (async () => {
-      while (writing) {
-        const known = (await readAll(gateway, ada.token, id)).length;
-        cleared += (await clear(gateway, ada.token, id, known)).clearedCount ?? 0;
-      }
-    })();
-    await Promise.all(writers);
-    writing = false;
-    await clearer;
-    const left = await readAll(gateway, ada.token, id);
-    expect(appended.toSorted((a, b) => a - b)).toEqual(appended.map((_, n) => n));
-    expect(cleared + left.length).toBe(appended.length);
-    expect(left.map(({ sequenceNum }) => sequenceNum)).toEqual(left.map((_, n) => cleared + n));
-  });
-});
-
-describe('by SQL', () => {
-  test('nothing is changed or deleted singly, and no number is taken out of turn', async () => {
-    const id = await project();
-    await append(gateway, ada.token, id, numbered('a', 0, 3));
-    const client = await gateway.database.connect();
-    await client.query('select set_config($1, $2, false)', ['app.current_user_id', ada.uuid]);
-    const run = (sql: string) => refusalOf(client.query(sql, [id]));
-    const forbidden = { code: 'FORBIDDEN' };
-    expect(await run(`update chat.project_messages set content = '"x"' where project_id = $1`)).toMatchObject(
-      forbidden,
-    );
-    expect(await run('delete from chat.project_messages where project_id = $1 and sequence_num = 1')).toMatchObject(
-      forbidden,
-    );
-    expect(await refusalOf(client.query('truncate chat.project_messages'))).toMatchObject(forbidden);
-    const insert = (number: number) =>
-      run(`insert into chat.project_messages (project_id, message_id, sequence_num, role, content)
-        values ($1, 'own', ${number}, 'user', '"x"')`);
-    expect(await insert(4)).toMatchObject(forbidden);
-    expect(await insert(1)).toMatchObject({ sqlstate: '23505' });
-    expect(await refusalOf(client.query(`select * from chat.append_project_messages($1, null)`, [id]))).toMatchObject({
-      code: 'INVALID',
-    });
-    // As a whole it is a clearing like any other.
-    await client.query('delete from chat.project_messages where project_id = $1', [id]);
-    await client.end();
-    expect((await append(gateway, ada.token, id, numbered('b', 0, 1))).messages?.[0]?.sequenceNum).toBe(3);
-  });
-
-  test('a project that is deleted takes its chat along', async () => {
-    const id = await project();
-    await append(gateway, ada.token, id, numbered('a', 0, 3));
-    await gateway.database.owner.query('delete from registry.projects where id = $1', [id]);
-    expect(
-      await value(
-        gateway.database.owner,
-        `select count(*)::int from feed.events where topic = 'messages' and op = 'delete' and project_id = $1`,
-        [id],
-      ),
-    ).toBe(0);
-    expect(
-      await value(gateway.database.owner, 'select count(*)::int from chat.project_counters where project_id = $1', [
-        id,
-      ]),
-    ).toBe(0);
   });
 });

@@ -80,9 +80,9 @@ export async function readAll(gateway: Asking, token: string, project: string): 
 
 export async function clear(gateway: Asking, token: string, project: string, expectedCount: number) {
   const { clearMessages } = await gateway.ask<{
-    clearMessages: { clearedCount: number | null; userErrors: { code: string; details: unknown }[] };
+    clearMessages: { clearedCount: number | null; userErrors: { code: string; path: string[]; details: unknown }[] };
   }>(
-    'mutation ($i: ClearMessagesInput!) { clearMessages(input: $i) { clearedCount userErrors { code details } } }',
+    'mutation ($i: ClearMessagesInput!) { clearMessages(input: $i) { clearedCount userErrors { code path details } } }',
     { i: { project: { id: project }, expectedCount } },
     { token },
   );

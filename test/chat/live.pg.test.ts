@@ -2,24 +2,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import { type GatewayProcess, makeToken, spawnGateway } from '../support/gateway-process.ts';
-import { makePerson, makeProject, type Person, setMember } from '../support/people.ts';
+import { makePerson, makeProject, type Person } from '../support/people.ts';
 import { size } from '../support/size.ts';
 import { value } from '../support/sql.ts';
-import { metric, type Watch, watch } from '../support/watch.ts';
-import { append, clear, numbered } from './asking.ts';
-
-interface Update {
-  cursor: string;
-  change: 'CREATED' | 'DELETED';
-  message: { sequenceNum: number; messageId: string; content: unknown } | null;
-  clearedThrough: number | null;
-}
-
-const document = `subscription ($id: ID!, $afterSequence: Int, $after: Cursor) {
-  messageAppended(project: { id: $id }, afterSequence: $afterSequence, after: $after) {
-    cursor change clearedThrough message { sequenceNum messageId content }
-  }
-}`;
+import { metric, watch } from '../support/watch.ts';
+import { append, numbered } from './asking.ts';
+import { follow, take, type Update, upTo } from './following.ts';
 
 let gateway: TestGateway;
 let ada: Person;
@@ -34,31 +22,19 @@ const project = () => {
   count += 1;
   return makeProject(gateway, `live-${count}`, ada);
 };
-const follow = (id: string, from: { afterSequence?: number; after?: string } = {}, person: Person = ada) =>
-  watch<Update>(gateway, document, { id, ...from }, person.token);
-
-/** The numbers of the next messages; fails on a clearing. */
-async function take(watching: Watch<Update>, howMany: number): Promise<number[]> {
-  const numbers: number[] = [];
-  for (let n = 0; n < howMany; n += 1) numbers.push((await watching.next()).message?.sequenceNum ?? -1);
-  return numbers;
-}
-
-const upTo = (from: number, until: number) => Array.from({ length: until - from }, (_, n) => from + n);
-
 describe('a subscriber that comes back', () => {
   test('with afterSequence gets what it missed, then what comes', async () => {
     const id = await project();
     await append(gateway, ada.token, id, numbered('m', 0, 250));
-    const watching = await follow(id, { afterSequence: 3 });
+    const watching = await follow(gateway, ada, id, { afterSequence: 3 });
     expect(await take(watching, 246)).toEqual(upTo(4, 250));
     await append(gateway, ada.token, id, numbered('m', 250, 3));
     expect(await take(watching, 3)).toEqual([250, 251, 252]);
     await watching.close();
-    const whole = await follow(id, { afterSequence: -1 });
+    const whole = await follow(gateway, ada, id, { afterSequence: -1 });
     expect(await take(whole, 253)).toEqual(upTo(0, 253));
     await whole.close();
-    const none = await follow(id);
+    const none = await follow(gateway, ada, id);
     await append(gateway, ada.token, id, numbered('m', 253, 1));
     expect(await take(none, 1)).toEqual([253]);
     await none.close();
@@ -78,7 +54,7 @@ describe('a subscriber that comes back', () => {
     let cursor: string | undefined;
     for (let round = 0; told.length < total; round += 1) {
       const from = round % 2 === 0 || cursor === undefined ? { afterSequence: told.length - 1 } : { after: cursor };
-      const watching = await follow(id, from);
+      const watching = await follow(gateway, ada, id, from);
       const some = Math.min(total - told.length, 1 + Math.floor(Math.random() * (total / 10)));
       for (let n = 0; n < some; n += 1) {
         const update = await watching.next();
@@ -95,19 +71,19 @@ describe('a subscriber that comes back', () => {
   test('goes on from any cursor that it got, also from the middle of what it missed', async () => {
     const id = await project();
     await append(gateway, ada.token, id, numbered('m', 0, 5));
-    const first = await follow(id, { afterSequence: -1 });
+    const first = await follow(gateway, ada, id, { afterSequence: -1 });
     await take(first, 2);
     const { cursor, message } = await first.next();
     expect(message?.sequenceNum).toBe(2);
     await first.close();
-    const second = await follow(id, { after: cursor });
+    const second = await follow(gateway, ada, id, { after: cursor });
     expect(await take(second, 2)).toEqual([3, 4]);
     await append(gateway, ada.token, id, numbered('m', 5, 1));
     const live = await second.next();
     expect(live.message?.sequenceNum).toBe(5);
     await second.close();
     await append(gateway, ada.token, id, numbered('m', 6, 2));
-    const third = await follow(id, { after: live.cursor });
+    const third = await follow(gateway, ada, id, { after: live.cursor });
     expect(await take(third, 2)).toEqual([6, 7]);
     await third.close();
   });
@@ -124,11 +100,11 @@ describe('a subscriber that comes back', () => {
       [appended.cursor, [2, 3, 4, 5]],
       [own.cursor, [4, 5]],
     ] as const) {
-      const watching = await follow(id, { after: after ?? '' });
+      const watching = await follow(gateway, ada, id, { after: after ?? '' });
       expect(await take(watching, expected.length)).toEqual(expected);
       await watching.close();
     }
-    const nothingMissed = await follow(id, {
+    const nothingMissed = await follow(gateway, ada, id, {
       after: (await gateway.ask<{ cursor: string }>('{ cursor }')).cursor,
     });
     await append(gateway, ada.token, id, numbered('m', 6, 1));
@@ -140,7 +116,7 @@ describe('a subscriber that comes back', () => {
     const id = await project();
     const old = await gateway.ask<{ cursor: string }>('{ cursor }');
     await append(gateway, ada.token, id, numbered('m', 0, 1));
-    const watching = await follow(id, { afterSequence: -1 });
+    const watching = await follow(gateway, ada, id, { afterSequence: -1 });
     const { cursor } = await watching.next();
     await watching.close();
     await append(gateway, ada.token, id, numbered('m', 1, 2));
@@ -149,10 +125,10 @@ describe('a subscriber that comes back', () => {
     await owner.query(
       'update feed.state set dropped_xid = pg_current_xact_id(), dropped_snapshot = pg_current_snapshot()',
     );
-    const lost = await follow(id, { after: old.cursor });
+    const lost = await follow(gateway, ada, id, { after: old.cursor });
     expect(await lost.failure()).toMatchObject({ extensions: { code: 'CURSOR_EXPIRED' } });
     await lost.close();
-    const back = await follow(id, { after: cursor });
+    const back = await follow(gateway, ada, id, { after: cursor });
     expect(await take(back, 2)).toEqual([1, 2]);
     await back.close();
   });
@@ -161,11 +137,11 @@ describe('a subscriber that comes back', () => {
     const [one, other] = [await project(), await project()];
     await append(gateway, ada.token, one, numbered('m', 0, 9));
     await append(gateway, ada.token, other, numbered('m', 0, 2));
-    const watching = await follow(one, { afterSequence: 6 });
+    const watching = await follow(gateway, ada, one, { afterSequence: 6 });
     await watching.next();
     const { cursor } = await watching.next();
     await watching.close();
-    const elsewhere = await follow(other, { after: cursor });
+    const elsewhere = await follow(gateway, ada, other, { after: cursor });
     await append(gateway, ada.token, other, numbered('m', 2, 1));
     expect(await take(elsewhere, 1)).toEqual([2]);
     await elsewhere.close();
@@ -180,7 +156,7 @@ describe('a subscriber that comes back', () => {
   test('with what the chat never said is told so', async () => {
     const id = await project();
     const failure = async (from: { afterSequence?: number; after?: string }) => {
-      const watching = await follow(id, from);
+      const watching = await follow(gateway, ada, id, from);
       const { extensions } = await watching.failure();
       await watching.close();
       return extensions.code;
@@ -232,7 +208,7 @@ describe('across gateways that are killed and started', () => {
     for (let round = 0; told.length < total; round += 1) {
       const from = round % 2 === 0 || cursor === undefined ? { afterSequence: told.length - 1 } : { after: cursor };
       const teller = gateways[0] as GatewayProcess;
-      const watching = await watch<Update>(teller, document, { id, ...from }, token);
+      const watching = await follow(teller, { token }, id, from);
       for (let n = 0; n < total / 5 && told.length < total; n += 1) {
         const update = await watching.next();
         told.push(update.message?.sequenceNum ?? -1);
@@ -248,103 +224,11 @@ describe('across gateways that are killed and started', () => {
   });
 });
 
-describe('a clearing', () => {
-  test('is told to those who watch, and to those who come back without knowing of it, once', async () => {
-    const id = await project();
-    await append(gateway, ada.token, id, numbered('m', 0, 3));
-    const watching = await follow(id, { afterSequence: -1 });
-    await take(watching, 3);
-    await clear(gateway, ada.token, id, 3);
-    const cleared = await watching.next();
-    expect(cleared).toMatchObject({ change: 'DELETED', message: null, clearedThrough: 2 });
-    await append(gateway, ada.token, id, numbered('n', 0, 2));
-    expect(await take(watching, 2)).toEqual([3, 4]);
-    await watching.close();
-    for (const [n, afterSequence] of [-1, 0, 2].entries()) {
-      const back = await follow(id, { afterSequence });
-      expect(await back.next()).toMatchObject({ change: 'DELETED', clearedThrough: 2 });
-      expect(await take(back, 2 + n)).toEqual(upTo(3, 5 + n));
-      await append(gateway, ada.token, id, numbered('later', n, 1));
-      expect(await take(back, 1)).toEqual([5 + n]);
-      await back.close();
-    }
-    for (const from of [{ after: cleared.cursor }, { afterSequence: 3 }]) {
-      const knowing = await follow(id, from);
-      expect((await knowing.next()).change).toBe('CREATED');
-      await knowing.close();
-    }
-  });
-
-  test('an old position hides no message that comes after it', async () => {
-    const id = await project();
-    await append(gateway, ada.token, id, numbered('m', 0, 9));
-    const old = await follow(id, { afterSequence: 7 });
-    const { cursor } = await old.next();
-    await old.close();
-    await clear(gateway, ada.token, id, 9);
-    await append(gateway, ada.token, id, numbered('n', 0, 1));
-    const back = await follow(id, { after: cursor });
-    expect(await back.next()).toMatchObject({ change: 'DELETED', clearedThrough: 8 });
-    expect(await back.next()).toMatchObject({ message: { sequenceNum: 9, messageId: 'n-0' } });
-    await back.close();
-  });
-});
-
-describe('a right that is lost', () => {
-  test.each([
-    ['a member no longer', (id: string, ben: Person) => setMember(gateway, id, ben, null)],
-    [
-      'its project is gone',
-      (id: string) => gateway.database.owner.query('delete from registry.projects where id = $1', [id]),
-    ],
-  ])('%s: the stream ends with FORBIDDEN, and nothing more is told', async (name, take) => {
-    const id = await project();
-    const ben = await makePerson(gateway, `ben-${name.length}`);
-    await setMember(gateway, id, ben, 'viewer');
-    const watching = await follow(id, {}, ben);
-    await append(gateway, ada.token, id, numbered('m', 0, 1));
-    expect((await watching.next()).message?.sequenceNum).toBe(0);
-    await take(id, ben);
-    expect(await watching.failure()).toMatchObject({ extensions: { code: 'FORBIDDEN' } });
-    await watching.close();
-  });
-
-  test('with a new message in the same moment: it is not told', async () => {
-    const id = await project();
-    const ben = await makePerson(gateway, 'ben-late');
-    await setMember(gateway, id, ben, 'editor');
-    const watching = await follow(id, {}, ben);
-    const client = await gateway.database.connect();
-    await client.query('begin');
-    await client.query(`select set_config('app.current_user_id', $1, true)`, [ada.uuid]);
-    await client.query('select chat.append_project_messages($1, $2)', [
-      id,
-      JSON.stringify([{ message_id: 'late', role: 'user', content: 'secret' }]),
-    ]);
-    await client.query('select registry.set_project_member($1, $2, null)', [id, ben.uuid]);
-    await client.query('commit');
-    await client.end();
-    expect(await watching.failure()).toMatchObject({ extensions: { code: 'FORBIDDEN' } });
-    await watching.close();
-  });
-
-  test('an editor who becomes a viewer keeps watching', async () => {
-    const id = await project();
-    const ben = await makePerson(gateway, 'ben-stays');
-    await setMember(gateway, id, ben, 'editor');
-    const watching = await follow(id, {}, ben);
-    await setMember(gateway, id, ben, 'viewer');
-    await append(gateway, ada.token, id, numbered('m', 0, 1));
-    expect(await take(watching, 1)).toEqual([0]);
-    await watching.close();
-  });
-});
-
 describe('many who watch', () => {
   test('share one execution, wherever each began; other chats cost them nothing', async () => {
     const id = await project();
     await append(gateway, ada.token, id, numbered('m', 0, 5));
-    const watching = await Promise.all([-1, 1, 3].map((afterSequence) => follow(id, { afterSequence })));
+    const watching = await Promise.all([-1, 1, 3].map((afterSequence) => follow(gateway, ada, id, { afterSequence })));
     for (const [n, one] of watching.entries()) await take(one, [5, 3, 1][n] ?? 0);
     expect(await metric(gateway, 'treeline_subscription_groups')).toBe(1);
     const before = await metric(gateway, 'treeline_subscription_executions_total');
@@ -358,7 +242,7 @@ describe('many who watch', () => {
   test('and one that reads large messages too slowly loses its stream, and goes on where it was', async () => {
     const id = await project();
     const large = (n: number) => [{ messageId: `m${n}`, content: 'x'.repeat(3_000_000) }];
-    const watching = await follow(id);
+    const watching = await follow(gateway, ada, id);
     watching.socket.socket.pause();
     for (let n = 0; n < 14; n += 1) await append(gateway, ada.token, id, large(n));
     watching.socket.socket.resume();
@@ -371,7 +255,7 @@ describe('many who watch', () => {
     }
     expect(told).toBeLessThan(14);
     await watching.close();
-    const back = await follow(id, { after: last?.cursor ?? '' });
+    const back = await follow(gateway, ada, id, { after: last?.cursor ?? '' });
     expect(await take(back, 14 - told)).toEqual(upTo(told, 14));
     await back.close();
   });

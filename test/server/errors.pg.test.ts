@@ -45,6 +45,30 @@ describe('errors that nobody foresaw', () => {
     expect(time.errors?.[0]?.message).toContain('a time that exists');
   });
 
+  test.each<[string, Record<string, unknown>, RegExp]>([
+    ['query ($n: Int!) { projects(first: $n) { nodes { id } } }', { n: 'x' }, /"\$n".*Int cannot represent/],
+    ['query ($n: Int!) { projects(first: $n) { nodes { id } } }', {}, /"\$n".*required/],
+    ['query ($by: ProjectRef!) { project(by: $by) { id } }', { by: {} }, /exactly one/],
+    ['query ($by: ProjectRef!) { project(by: $by) { id } }', { by: { id: 'a', slug: 'b' } }, /exactly one/],
+    [
+      'mutation ($i: AppendMessagesInput!) { appendMessages(input: $i) { insertedCount } }',
+      { i: { project: { slug: 'p' }, messages: [{ messageId: 'm', role: 'USER', content: null }] } },
+      /messages\[0\]\.content|content/,
+    ],
+    ['query ($id: ID!) { node(id: $id) { id } }', { id: Buffer.from('Project:zzz').toString('base64url') }, /id/],
+    [
+      'query ($id: ID!) { node(id: $id) { id } }',
+      { id: Buffer.from('Nothing:00000000-0000-4000-8000-000000000000').toString('base64url') },
+      /Nothing has the id/,
+    ],
+  ])('%s with %o is the caller’s to mend', async (query, variables, message) => {
+    const { errors } = await gateway.request(query, variables);
+    expect(errors?.[0]).toMatchObject({
+      message: expect.stringMatching(message),
+      extensions: { code: 'BAD_USER_INPUT' },
+    });
+  });
+
   test('what PostgreSQL cannot store is refused by name', async () => {
     const { data } = await gateway.request<Record<string, { userErrors: { code: string }[] }>>(
       `mutation ($name: String!, $metadata: JSON) {
