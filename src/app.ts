@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { LogEvent } from 'kysely';
 import { type Authenticator, createAuthenticator } from './auth/authenticate.ts';
@@ -16,7 +15,6 @@ import { startEmbedded } from './embedded/embedded.ts';
 import { type Feed, openFeed } from './feed/feed.ts';
 import { feedHealth } from './feed/log.ts';
 import { schema } from './graphql/schema.ts';
-import { StartupError } from './kernel/errors.ts';
 import type { Logger } from './kernel/logger.ts';
 import { startLapses } from './registry/claim/lapses.ts';
 import { startMaintenance } from './registry/maintenance/schedule.ts';
@@ -25,6 +23,7 @@ import { type Connections, createConnections } from './server/connections.ts';
 import { toClientError } from './server/errors.ts';
 import { createReadiness } from './server/health.ts';
 import { createHttpServer } from './server/http.ts';
+import { listenOn } from './server/listening.ts';
 import { createLive } from './server/live/live.ts';
 import { createMetrics } from './server/metrics.ts';
 import type { ServerContext } from './server/plugins.ts';
@@ -245,49 +244,6 @@ function limitsOf(config: Config) {
     aliases: config.TREELINE_MAX_ALIASES,
     tokens: config.TREELINE_MAX_TOKENS,
   };
-}
-
-const defaultPort = 4000;
-const portsToTry = 100;
-
-/** The default port moves on to the next free one, and says so; a port that somebody asked for is that one or an error. */
-async function listenOn(server: Server, config: Config, log: Logger): Promise<string> {
-  const wanted = config.PORT ?? defaultPort;
-  const last = config.PORT === undefined ? wanted + portsToTry : wanted;
-  for (let port = wanted; ; port += 1) {
-    try {
-      await bind(server, port, config.HOST);
-      break;
-    } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code;
-      if (code !== 'EADDRINUSE' || port >= last) throw cannotListen(error, port, config.HOST);
-    }
-  }
-  const { port } = server.address() as AddressInfo;
-  if (config.PORT === undefined && port !== defaultPort)
-    log.info(`Port ${defaultPort} is taken; listening on ${port}.`);
-  return `http://${config.HOST.includes(':') ? `[${config.HOST}]` : config.HOST}:${port}`;
-}
-
-function bind(server: Server, port: number, host: string): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', reject);
-  server.listen(port, host, () => {
-    server.removeListener('error', reject);
-    resolve();
-  });
-  return promise;
-}
-
-function cannotListen(error: unknown, port: number, host: string): unknown {
-  const code = (error as NodeJS.ErrnoException).code;
-  if (code === 'EADDRINUSE') {
-    return new StartupError(`Port ${port} is taken. Set PORT to a free one, to 0 for any, or unset it.`);
-  }
-  if (code === 'EACCES')
-    return new StartupError(`Port ${port} needs more rights than this user has. Set another PORT.`);
-  if (code === 'EADDRNOTAVAIL') return new StartupError(`This machine has no address ${host}. Set another HOST.`);
-  return error;
 }
 
 /** No new connections; what is being answered may finish, within limits; sockets hear that the gateway goes away. */
