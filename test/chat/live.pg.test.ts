@@ -40,6 +40,23 @@ describe('a subscriber that comes back', () => {
     await none.close();
   });
 
+  test('slowly, is told once of what is appended while it is still told what it missed', async () => {
+    const id = await project();
+    const large = (from: number, howMany: number) =>
+      numbered('m', from, howMany).map((message) => ({ ...message, content: 'x'.repeat(1_000_000) }));
+    // More than sockets and queues hold: while it does not read, it has not been told half of it.
+    const missed = 40;
+    for (let n = 0; n < missed; n += 4) await append(gateway, ada.token, id, large(n, 4));
+    const watching = await follow(gateway, ada, id, { afterSequence: -1 });
+    watching.socket.socket.pause();
+    for (let n = 0; n < 5; n += 1) await append(gateway, ada.token, id, numbered('late', n, 1));
+    watching.socket.socket.resume();
+    expect(await take(watching, missed + 5)).toEqual(upTo(0, missed + 5));
+    await append(gateway, ada.token, id, numbered('last', 0, 1));
+    expect(await take(watching, 1)).toEqual([missed + 5]);
+    await watching.close();
+  });
+
   test('again and again, while many append, sees no gap and no double', async () => {
     const id = await project();
     const total = size(2_000);
