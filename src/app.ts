@@ -138,6 +138,7 @@ async function compose(
     toClientError: (error, { requestId }) => toClientError(error, { log, requestId, onError }),
     queueSize: config.TREELINE_STREAM_QUEUE,
     stallMs: config.TREELINE_STALL_MS,
+    heldBytes: config.TREELINE_STREAM_BYTES,
     onExecuted: metrics.executed,
     onDelivered: metrics.delivered,
     onDropped: metrics.dropped,

@@ -81,6 +81,9 @@ const options = {
   TREELINE_STREAM_QUEUE: wholeNumber(10, 100_000)
     .default(1_000)
     .describe('updates that may wait for one subscriber before its stream ends with RESYNC_REQUIRED'),
+  TREELINE_STREAM_BYTES: wholeNumber(1_000_000, 100_000_000_000)
+    .default(256_000_000)
+    .describe('what may wait for all subscribers together, in bytes, before the heaviest streams end'),
   TREELINE_STALL_MS: wholeNumber(100, 600_000)
     .default(30_000)
     .describe('how long a client may read nothing while updates wait before its connection is closed'),

@@ -5,9 +5,9 @@ import { type GatewayProcess, makeToken, spawnGateway } from '../support/gateway
 import { makePerson, makeProject, type Person } from '../support/people.ts';
 import { size } from '../support/size.ts';
 import { value } from '../support/sql.ts';
-import { metric, watch } from '../support/watch.ts';
+import { metric, untilMetric, watch } from '../support/watch.ts';
 import { append, numbered } from './asking.ts';
-import { follow, take, type Update, upTo } from './following.ts';
+import { follow, followDocument, take, type Update, upTo } from './following.ts';
 
 let gateway: TestGateway;
 let ada: Person;
@@ -254,6 +254,29 @@ describe('many who watch', () => {
     for (const one of watching) expect(await take(one, 1)).toEqual([5]);
     expect(await metric(gateway, 'treeline_subscription_executions_total')).toBe(before + 1);
     await Promise.all(watching.map((one) => one.close()));
+  });
+
+  test('slowly and different things lose their streams before the gateway loses its memory', async () => {
+    const dropped = 'treeline_streams_dropped_total\\{reason="resync"\\}';
+    const small = await startGateway({
+      database: gateway.database,
+      environment: { TREELINE_STREAM_BYTES: '20000000', TREELINE_ADMIN_TOKEN: gateway.token },
+    });
+    const id = await project();
+    const ask = (alias: string) => followDocument.replace('cursor', `${alias}: cursor`);
+    const watching = await Promise.all(
+      Array.from({ length: 6 }, (_, n) => watch<Update>(small, ask(`c${n}`), { id }, ada.token)),
+    );
+    for (const { socket } of watching) socket.socket.pause();
+    for (let n = 0; n < 5; n += 1) {
+      await append(small, ada.token, id, [{ messageId: `m${n}`, content: 'x'.repeat(3_000_000) }]);
+    }
+    await untilMetric(small, dropped, (count) => count > 0);
+    await untilMetric(small, 'treeline_subscriber_queue_bytes', (bytes) => bytes <= 20_000_000);
+    expect(await metric(small, 'treeline_subscribers')).toBeGreaterThan(0);
+    for (const { socket } of watching) socket.socket.terminate();
+    await untilMetric(small, 'treeline_subscriber_queue_bytes', (bytes) => bytes === 0);
+    await small.close();
   });
 
   test('and one that reads large messages too slowly loses its stream, and goes on where it was', async () => {

@@ -42,13 +42,13 @@ export interface LiveOptions
   extends Pick<GroupOptions, 'feed' | 'queueSize' | 'toClientError' | 'onExecuted' | 'onDelivered'> {
   /** How long a client may read nothing while something waits for it. */
   stallMs: number;
+  /** What may wait for all clients together. */
+  heldBytes: number;
   onDropped: (reason: 'resync' | 'stalled') => void;
 }
 
 /** Each holds a queue and a result set in memory: what one caller can make of it has an end. */
 const mostGroupsPerPrincipal = 500;
-/** What may wait for all clients together. */
-const mostHeldBytes = 256_000_000;
 const sweepMs = 250;
 
 export function createLive(options: LiveOptions): Live {
@@ -64,7 +64,7 @@ export function createLive(options: LiveOptions): Live {
   const sweep = setInterval(() => {
     const latest = performance.now() - options.stallMs;
     // Many streams that each wait within bounds can be too much together: the heaviest goes first.
-    while (held.bytes > mostHeldBytes) {
+    while (held.bytes > options.heldBytes) {
       const [heaviest] = [...subscribers.keys()].toSorted((one, other) => other.weight - one.weight);
       if (heaviest === undefined || heaviest.weight === 0) break;
       heaviest.fail(
