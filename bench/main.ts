@@ -10,6 +10,7 @@
  */
 import { chatAppend } from './chat-append.ts';
 import { chatOpen } from './chat-open.ts';
+import { chatSnapshot } from './chat-snapshot.ts';
 import { dashboard } from './dashboard.ts';
 import { openDatabases } from './databases.ts';
 import { fanOut } from './fan-out.ts';
@@ -27,6 +28,7 @@ const benches = {
   'live-latency': liveLatency,
   'chat-append': chatAppend,
   'chat-open': chatOpen,
+  'chat-snapshot': chatSnapshot,
 };
 
 async function main(): Promise<void> {
