@@ -241,6 +241,8 @@ test('catching up on many events reads each a bounded number of times', async ()
   await Promise.all(Array.from({ length: 10 }, () => gateway.database.runtime.query('select 1')));
   const readByIndex = Number(await read()) - before;
   expect(readByIndex).toBeGreaterThanOrEqual(count);
-  expect(readByIndex).toBeLessThan(6 * count);
+  // Three read it, each twice (by transaction, then along the positions), and one that is disturbed begins anew; page by
+  // page by transaction it would be a thousand times.
+  expect(readByIndex).toBeLessThan(12 * count);
   await feed.close();
 }, 240_000);
