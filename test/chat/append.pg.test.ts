@@ -1,23 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startGateway, type TestGateway } from '../support/gateway.ts';
-import { makePerson, makeProject, type Person, setMember } from '../support/people.ts';
+import { describe, expect, test } from 'vitest';
+import { makePerson, type Person, setMember } from '../support/people.ts';
 import { full, size } from '../support/size.ts';
 import { refusalOf, rows, value } from '../support/sql.ts';
 import { append, numbered, readAll, type Sent } from './asking.ts';
-
-let gateway: TestGateway;
-let ada: Person;
-let count = 0;
-beforeAll(async () => {
-  gateway = await startGateway();
-  ada = await makePerson(gateway, 'ada');
-});
-afterAll(() => gateway.close());
-
-const project = () => {
-  count += 1;
-  return makeProject(gateway, `append-${count}`, ada);
-};
+import { ada, gateway, project } from './setting.ts';
 
 describe('sessions that append to one chat at once', () => {
   const sessions = size(50);

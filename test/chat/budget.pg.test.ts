@@ -1,23 +1,18 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startGateway, type TestGateway } from '../support/gateway.ts';
-import { makePerson, makeProject, type Person } from '../support/people.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { makeProject } from '../support/people.ts';
 import { append } from './asking.ts';
+import { ada, gateway } from './setting.ts';
 
-let gateway: TestGateway;
-let ada: Person;
 const ids: string[] = [];
 /** Together more than one operation reads. */
 const projects = 12;
 beforeAll(async () => {
-  gateway = await startGateway();
-  ada = await makePerson(gateway, 'ada');
   for (let n = 0; n < projects; n += 1) {
     const id = await makeProject(gateway, `large-${n}`, ada);
     const { messages } = await append(gateway, ada.token, id, [{ messageId: 'm', content: 'x'.repeat(3_900_000) }]);
     ids.push(messages?.[0]?.id ?? '');
   }
 });
-afterAll(() => gateway.close());
 
 const ask = (query: string, variables = {}) => gateway.request<never>(query, variables, { token: ada.token });
 const codes = (errors: { extensions: { code: string } }[] | undefined) =>

@@ -1,23 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startGateway, type TestGateway } from '../support/gateway.ts';
-import { makePerson, makeProject, type Person, setMember } from '../support/people.ts';
+import { describe, expect, test } from 'vitest';
+import { makePerson, setMember } from '../support/people.ts';
 import { size } from '../support/size.ts';
 import { refusalOf, value } from '../support/sql.ts';
 import { append, clear, numbered, readAll } from './asking.ts';
-
-let gateway: TestGateway;
-let ada: Person;
-let count = 0;
-beforeAll(async () => {
-  gateway = await startGateway();
-  ada = await makePerson(gateway, 'ada');
-});
-afterAll(() => gateway.close());
-
-const project = () => {
-  count += 1;
-  return makeProject(gateway, `clearing-${count}`, ada);
-};
+import { ada, gateway, project } from './setting.ts';
 
 describe('a chat that is cleared', () => {
   test('is cleared only by who knows how many messages it has, and numbers go on', async () => {

@@ -1,23 +1,8 @@
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startGateway, type TestGateway } from '../support/gateway.ts';
-import { makePerson, makeProject, type Person } from '../support/people.ts';
+import { describe, expect, test } from 'vitest';
 import { size } from '../support/size.ts';
 import { append, readAll } from './asking.ts';
-
-let gateway: TestGateway;
-let ada: Person;
-let count = 0;
-beforeAll(async () => {
-  gateway = await startGateway();
-  ada = await makePerson(gateway, 'ada');
-});
-afterAll(() => gateway.close());
-
-const project = () => {
-  count += 1;
-  return makeProject(gateway, `content-${count}`, ada);
-};
+import { ada, gateway, project } from './setting.ts';
 
 describe('content of every shape that chat SDKs write', () => {
   async function comesBack(contents: readonly unknown[]): Promise<void> {

@@ -1,27 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { startGateway, type TestGateway } from '../support/gateway.ts';
+import { startGateway } from '../support/gateway.ts';
 import { type GatewayProcess, makeToken, spawnGateway } from '../support/gateway-process.ts';
-import { makePerson, makeProject, type Person } from '../support/people.ts';
+import { makeProject } from '../support/people.ts';
 import { size } from '../support/size.ts';
 import { value } from '../support/sql.ts';
 import { metric, untilMetric, watch } from '../support/watch.ts';
 import { append, numbered } from './asking.ts';
 import { follow, followDocument, take, type Update, upTo } from './following.ts';
+import { ada, gateway, project } from './setting.ts';
 
-let gateway: TestGateway;
-let ada: Person;
-let count = 0;
-beforeAll(async () => {
-  gateway = await startGateway();
-  ada = await makePerson(gateway, 'ada');
-});
-afterAll(() => gateway.close());
-
-const project = () => {
-  count += 1;
-  return makeProject(gateway, `live-${count}`, ada);
-};
 describe('a subscriber that comes back', () => {
   test('with afterSequence gets what it missed, then what comes', async () => {
     const id = await project();

@@ -1,16 +1,8 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startGateway, type TestGateway } from '../support/gateway.ts';
-import { makePerson, makeProject, type Person } from '../support/people.ts';
+import { describe, expect, test } from 'vitest';
+import { makePerson, makeProject } from '../support/people.ts';
 import { size } from '../support/size.ts';
 import { append, numbered, type Page, readAll, readPage, type Stored } from './asking.ts';
-
-let gateway: TestGateway;
-let ada: Person;
-beforeAll(async () => {
-  gateway = await startGateway();
-  ada = await makePerson(gateway, 'ada');
-});
-afterAll(() => gateway.close());
+import { ada, gateway } from './setting.ts';
 
 /** From the end to the beginning, as a client that scrolls up. */
 async function scrollUp(project: string, last: number, onPage: (page: Page) => void = () => {}): Promise<Stored[]> {

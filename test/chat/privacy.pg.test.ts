@@ -1,5 +1,9 @@
+import { sql } from 'kysely';
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { RequestContext } from '../../src/auth/context.ts';
+import { messageColumns } from '../../src/chat/message/model.ts';
+import { listMessages } from '../../src/chat/message/store.ts';
 import { startGateway, type TestGateway } from '../support/gateway.ts';
 import { makePerson, makeProject, type Person, setMember } from '../support/people.ts';
 import { refusalOf, rows, value } from '../support/sql.ts';
@@ -214,6 +218,30 @@ describe('as the role of request work, in SQL', () => {
       ),
     ).toEqual([{ relname: 'project_messages' }, { relname: 'project_snapshots' }]);
     await client.end();
+  });
+
+  test('who has no chat there does not make the database look for messages: the time it takes tells nothing', async () => {
+    const page = { limit: 50, after: null, before: null, backwards: true };
+    /** How many messages a page of that person's looks at. */
+    async function lookedAt({ uuid }: Person): Promise<number> {
+      return gateway.app.database.runtime.transaction().execute(async (db) => {
+        const looked = async () => {
+          const { rows: found } = await sql<{ looked: string }>`select seq_tup_read + idx_tup_fetch as looked
+            from pg_stat_xact_user_tables where relid = 'chat.project_messages'::regclass`.execute(db);
+          return Number(found[0]?.looked ?? 0);
+        };
+        const context = { db, viewer: { principalId: uuid, spaceIds: [], scopes: new Set() } };
+        const before = await looked();
+        await listMessages(context as unknown as RequestContext, [project], {
+          names: messageColumns,
+          page,
+          roomBytes: 1_000_000,
+        });
+        return (await looked()) - before;
+      });
+    }
+    expect(await lookedAt(viewer)).toBeGreaterThan(2);
+    expect(await lookedAt(stranger)).toBe(0);
   });
 
   test('appending has the rights of its caller', async () => {

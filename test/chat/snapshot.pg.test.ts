@@ -1,21 +1,6 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startGateway, type TestGateway } from '../support/gateway.ts';
-import { makePerson, makeProject, type Person } from '../support/people.ts';
+import { describe, expect, test } from 'vitest';
 import { rows } from '../support/sql.ts';
-
-let gateway: TestGateway;
-let ada: Person;
-let count = 0;
-beforeAll(async () => {
-  gateway = await startGateway();
-  ada = await makePerson(gateway, 'ada');
-});
-afterAll(() => gateway.close());
-
-const project = () => {
-  count += 1;
-  return makeProject(gateway, `snapshot-${count}`, ada);
-};
+import { ada, gateway, project } from './setting.ts';
 
 interface Put {
   snapshot: { sizeBytes: number; summary: string | null; createdAt: string; updatedAt: string } | null;

@@ -1,22 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startGateway, type TestGateway } from '../support/gateway.ts';
-import { makePerson, makeProject, type Person, setMember } from '../support/people.ts';
+import { describe, expect, test } from 'vitest';
+import { makePerson, type Person, setMember } from '../support/people.ts';
 import { append, clear, numbered } from './asking.ts';
 import { follow, take, upTo } from './following.ts';
+import { ada, gateway, project } from './setting.ts';
 
-let gateway: TestGateway;
-let ada: Person;
-let count = 0;
-beforeAll(async () => {
-  gateway = await startGateway();
-  ada = await makePerson(gateway, 'ada');
-});
-afterAll(() => gateway.close());
-
-const project = () => {
-  count += 1;
-  return makeProject(gateway, `told-${count}`, ada);
-};
 describe('a clearing', () => {
   test('is told to those who watch, and to those who come back without knowing of it, once', async () => {
     const id = await project();
