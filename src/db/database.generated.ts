@@ -398,6 +398,100 @@ export interface RegistryWorktreeTypes {
   worktree_prefix: string;
 }
 
+export interface SyncAppVersions {
+  app_id: string;
+  created_at: Generated<string>;
+  /**
+   * How rows of the version before become rows of this: [{"table", "rename": {"from": "to"}, "drop": ["field"]}].
+   */
+  lifts: Generated<Json>;
+  version: number;
+}
+
+export interface SyncRecords {
+  app_id: string;
+  bytes: Generated<number>;
+  /**
+   * The fields, without those that the newest delete is newer than.
+   */
+  data: Json;
+  /**
+   * The newest delete, also of a record that a newer write brought back.
+   */
+  deleted_at: string | null;
+  deleted_position: string | null;
+  /**
+   * When each field was written.
+   */
+  field_meta: Json;
+  /**
+   * By which change each field was written: of two with one time the later wins.
+   */
+  field_positions: Json;
+  /**
+   * The last change that it knows of.
+   */
+  position: string;
+  record_id: string;
+  schema_version: number;
+  space_id: string | null;
+  table_name: string;
+  user_id: string | null;
+  /**
+   * The newest write. The record is there if it is newer than the newest delete.
+   */
+  written_at: string | null;
+  written_position: string | null;
+}
+
+export interface SyncSyncChanges {
+  /**
+   * Who did it, opaque; null: the user.
+   */
+  actor: Json | null;
+  app_id: string;
+  bytes: Generated<number>;
+  /**
+   * The client's own id: pushed again under it, a change is not stored twice.
+   */
+  change_id: string;
+  client_id: string;
+  /**
+   * When it was stored.
+   */
+  created_at: Generated<string>;
+  /**
+   * The fields that it writes; of an insert all of them.
+   */
+  data: Json | null;
+  /**
+   * When each field was written, by the client's clock: {"field": "2026-11-21T09:30:00.000000Z"}.
+   */
+  field_meta: Generated<Json>;
+  id: Generated<string>;
+  op: string;
+  /**
+   * user, agent, system or migration; null: user.
+   */
+  origin: string | null;
+  /**
+   * Order within what becomes visible at once: see sync.read_changes.
+   */
+  position: Generated<string>;
+  record_id: string;
+  schema_version: Generated<number>;
+  /**
+   * The space whose members share it; null: its author's alone.
+   */
+  space_id: string | null;
+  table_name: string;
+  /**
+   * Whose change it is.
+   */
+  user_id: Generated<string>;
+  xid: Generated<string>;
+}
+
 export interface DB {
   "auth.principals": AuthPrincipals;
   "auth.project_members": AuthProjectMembers;
@@ -424,4 +518,7 @@ export interface DB {
   "registry.worktree_files": RegistryWorktreeFiles;
   "registry.worktree_types": RegistryWorktreeTypes;
   "registry.worktrees": RegistryWorktrees;
+  "sync.app_versions": SyncAppVersions;
+  "sync.records": SyncRecords;
+  "sync.sync_changes": SyncSyncChanges;
 }

@@ -81,3 +81,15 @@ function tooLong(error: pg.DatabaseError): RequestError | null {
       })
     : null;
 }
+
+/** No JSON; a character that jsonb cannot hold; no UTF-8; nested beyond what the parser bears. */
+const notJson: readonly (string | undefined)[] = ['22P02', '22P05', '22021', '54001'];
+/** Beyond what one value may take: as numbers and short keys do, which are larger there than they came. */
+const tooLarge: readonly (string | undefined)[] = ['54000', 'XX000', '53200'];
+
+/** Why a document could not be stored that went to the database as it came; null: for another reason. */
+export function documentFault(error: unknown): 'not JSON' | 'too large' | null {
+  if (!(error instanceof pg.DatabaseError)) return null;
+  if (notJson.includes(error.code)) return 'not JSON';
+  return tooLarge.includes(error.code) ? 'too large' : null;
+}

@@ -9,7 +9,7 @@ export function isPublicTopic(topic: string): topic is PublicTopic {
 }
 
 /** Private ones are told only to those who may read what they are of; `tokens` and `principals` only to the gateways. */
-export type Topic = PublicTopic | 'messages' | 'snapshots' | 'tokens' | 'principals';
+export type Topic = PublicTopic | 'messages' | 'snapshots' | 'sync_changes' | 'space_members' | 'tokens' | 'principals';
 
 export type Op = 'insert' | 'update' | 'delete';
 
@@ -17,11 +17,14 @@ export type Op = 'insert' | 'update' | 'delete';
 export interface FeedEvent {
   topic: Topic;
   op: Op;
-  /** The key of the row: a UUID, or a number for worktree types; of a claim, its worktree's. */
+  /** The key of the row: a UUID, or a number for worktree types; of a claim, its worktree's; of sync changes, their app. */
   entity_id: string;
   project_id: string | null;
   principal_id: string | null;
   agent_id: string | null;
+  /** Whose it is, where it is private: a user's, or also a space's. */
+  user_id: string | null;
+  space_id: string | null;
   /** Columns that an update changed. */
   changed: readonly string[];
   data: Readonly<Record<string, unknown>>;
@@ -40,6 +43,17 @@ export interface FeedEvent {
 /** What reading the row of an event costs, in bytes, where rows can be large; 0 where they cannot. */
 export function weightOf({ data }: FeedEvent): number {
   return typeof data.bytes === 'number' ? data.bytes : 0;
+}
+
+/** Whose events somebody follows, where not everybody's. */
+export type Owner = `project:${string}` | `user:${string}` | `space:${string}`;
+
+export function ownersOf({ project_id: projectId, user_id: userId, space_id: spaceId }: FeedEvent): Owner[] {
+  const owners: Owner[] = [];
+  if (projectId !== null) owners.push(`project:${projectId}`);
+  if (userId !== null) owners.push(`user:${userId}`);
+  if (spaceId !== null) owners.push(`space:${spaceId}`);
+  return owners;
 }
 
 /** Whether an event is of a project's, or of something that was its until then. */

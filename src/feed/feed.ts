@@ -2,7 +2,7 @@ import pLimit from 'p-limit';
 import type pg from 'pg';
 import { RequestError, StartupError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
-import { type CursorSeal, decodeCursor, encodeCursor, expired, type Place } from './cursor.ts';
+import { type CursorKind, type CursorSeal, decodeCursor, encodeCursor, expired, type Place } from './cursor.ts';
 import { createDoorbell } from './doorbell.ts';
 import type { FeedEvent, Topic } from './event.ts';
 import { createHub, type Following, type FollowOptions } from './hub.ts';
@@ -30,7 +30,7 @@ export interface Feed {
   now(): Promise<string>;
   cursorOf(place: Place): string;
   /** @throws RequestError BAD_CURSOR, CURSOR_EXPIRED */
-  placeOf(cursor: string): Place;
+  placeOf(cursor: string, kind?: CursorKind): Place;
   /** After a commit of this gateway: there is something to read, here and elsewhere. */
   ring(): void;
   /** Whether changes are being heard right now. */
@@ -138,7 +138,7 @@ export async function openFeed(options: {
     },
     now: async () => encodeCursor(await currentPlace(pool), currentSeal()),
     cursorOf: (place) => encodeCursor(place, currentSeal()),
-    placeOf: (cursor) => decodeCursor(cursor, currentSeal()),
+    placeOf: (cursor, kind = 'feed') => decodeCursor(cursor, currentSeal(), kind),
     ring() {
       reader.hint();
       doorbell.ring();

@@ -1,5 +1,5 @@
 import { RequestError } from '../kernel/errors.ts';
-import { type FeedEvent, merge, type Topic, weightOf } from './event.ts';
+import { type FeedEvent, merge, type Owner, ownersOf, type Topic, weightOf } from './event.ts';
 
 /**
  * Hands the log's events to whoever follows their topic. Each follower has a queue of its own with a bound; one that does
@@ -17,8 +17,8 @@ export interface Following {
 
 export interface FollowOptions {
   topics: readonly Topic[];
-  /** Only events of this project; null or left out: of all. */
-  projectId?: string | null;
+  /** Only events of these; left out: of all. */
+  of?: readonly Owner[];
   /** Whether events of one row coalesce while they wait. */
   coalesce: boolean;
   /** How many events may wait: a bound on memory. */
@@ -46,7 +46,7 @@ const usualCapacity = 5_000;
 
 export function createHub(): Hub {
   const queues = new Set<Queue>();
-  /** By topic, or by topic and project: who follows one project is not asked about the others. */
+  /** By topic, or by topic and owner: who follows one project is not asked about the others. */
   const byKey = new Map<string, Set<Queue>>();
   const taps = new Map<Topic, Set<(events: readonly FeedEvent[]) => void>>();
   const settling = new Set<() => void>();
@@ -59,8 +59,8 @@ export function createHub(): Hub {
   }
 
   return {
-    follow({ topics, projectId = null, coalesce, capacity = usualCapacity }) {
-      const keys = topics.map((topic) => keyOf(topic, projectId));
+    follow({ topics, of, coalesce, capacity = usualCapacity }) {
+      const keys = topics.flatMap((topic) => of?.map((owner) => keyOf(topic, owner)) ?? [topic]);
       const queue = new Queue({
         coalesce,
         capacity,
@@ -94,9 +94,10 @@ export function createHub(): Hub {
       }
       // Event by event: a follower of two topics gets them in the log's order.
       for (const event of events) {
-        for (const queue of byKey.get(keyOf(event.topic, null)) ?? []) queue.push(event);
-        if (event.project_id === null) continue;
-        for (const queue of byKey.get(keyOf(event.topic, event.project_id)) ?? []) queue.push(event);
+        for (const queue of byKey.get(event.topic) ?? []) queue.push(event);
+        const followers = ownersOf(event).flatMap((owner) => [...(byKey.get(keyOf(event.topic, owner)) ?? [])]);
+        // Whoever follows two of its owners is told once.
+        for (const queue of followers.length > 1 ? new Set(followers) : followers) queue.push(event);
       }
     },
     interrupt: (error) => {
@@ -132,8 +133,8 @@ export function createHub(): Hub {
   };
 }
 
-function keyOf(topic: Topic, projectId: string | null): string {
-  return projectId === null ? topic : `${topic}:${projectId}`;
+function keyOf(topic: Topic, owner: Owner): string {
+  return `${topic}:${owner}`;
 }
 
 interface QueueOptions {

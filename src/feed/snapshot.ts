@@ -18,6 +18,22 @@ export function parseSnapshot(text: string): Snapshot {
   return { xmin: BigInt(xmin), xmax: BigInt(xmax), open: open === '' ? [] : open.split(',').map(BigInt) };
 }
 
+/**
+ * The same with one transaction more.
+ * @param text as PostgreSQL writes it
+ */
+export function withTransaction(text: string, xid: bigint): string {
+  const { xmin, xmax, open } = parseSnapshot(text);
+  if (xid < xmax) return formatSnapshot({ xmin, xmax, open: open.filter((other) => other !== xid) });
+  const between = Array.from({ length: Number(xid - xmax) }, (_, index) => xmax + BigInt(index));
+  return formatSnapshot({ xmin, xmax: xid + 1n, open: [...open, ...between] });
+}
+
+/** As PostgreSQL reads it. */
+export function formatSnapshot({ xmin, xmax, open }: Snapshot): string {
+  return `${xmin}:${xmax}:${open.join(',')}`;
+}
+
 /** As differences: they are small where the numbers themselves are not. */
 export function writeSnapshot(writer: VarintWriter, { xmin, xmax, open }: Snapshot): void {
   writer.number(xmin);

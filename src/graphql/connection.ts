@@ -9,29 +9,35 @@ export interface PageArguments {
   before?: string | null | undefined;
 }
 
-export const defaultPageSize = 20;
-export const largestPageSize = 100;
+/** How many items a page has, unless it is asked for otherwise, and at most. */
+export interface PageSizes {
+  usual: number;
+  most: number;
+}
+
+/** Where a list says nothing else, in its field's extension `page`. */
+export const usualSizes: PageSizes = { usual: 20, most: 100 };
 
 /**
- * @throws RequestError BAD_USER_INPUT for a page size outside 1 to 100, or `first` and `last` together
+ * @throws RequestError BAD_USER_INPUT for a page size outside 1 to the largest, or `first` and `last` together
  * @throws RequestError BAD_CURSOR for a cursor that is forged or belongs to a list in another order
  */
-export function readPage(args: PageArguments, order: Order): Page {
+export function readPage(args: PageArguments, order: Order, sizes: PageSizes = usualSizes): Page {
   if (args.first != null && args.last != null) {
     throw new RequestError('BAD_USER_INPUT', 'Expected first or last, got both: say from which end to count.');
   }
   return {
-    limit: readSize('first', args.first) ?? readSize('last', args.last) ?? defaultPageSize,
+    limit: readSize('first', args.first, sizes) ?? readSize('last', args.last, sizes) ?? sizes.usual,
     after: args.after == null ? null : readCursor(args.after, order),
     before: args.before == null ? null : readCursor(args.before, order),
     backwards: args.last != null,
   };
 }
 
-function readSize(name: string, size: number | null | undefined): number | null {
+export function readSize(name: string, size: number | null | undefined, { most }: PageSizes): number | null {
   if (size == null) return null;
-  if (size < 1 || size > largestPageSize) {
-    throw new RequestError('BAD_USER_INPUT', `Expected ${name} from 1 to ${largestPageSize}, got ${size}.`);
+  if (size < 1 || size > most) {
+    throw new RequestError('BAD_USER_INPUT', `Expected ${name} from 1 to ${most}, got ${size}.`);
   }
   return size;
 }

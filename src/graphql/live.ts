@@ -1,6 +1,7 @@
 import type { ArgBuilder, InputFieldMap, InputShapeFromFields, ObjectRef } from '@pothos/core';
 import type { RequestContext } from '../auth/context.ts';
-import type { FeedEvent, Topic } from '../feed/event.ts';
+import type { Place } from '../feed/cursor.ts';
+import type { FeedEvent, Owner, Topic } from '../feed/event.ts';
 import { builder, type SchemaTypes } from './builder.ts';
 import { byKey } from './loaders.ts';
 
@@ -21,6 +22,8 @@ export interface LiveUpdate<Shape> {
   doubtfulSince?: number;
   /** Of what keeps an order of its own, where it stands there. */
   number?: number;
+  /** Of what keeps a log of its own, how far whoever is told this has read there. */
+  place?: Place;
 }
 
 /**
@@ -37,6 +40,24 @@ export interface OwnOrder<Shape> {
    * @throws RequestError CURSOR_EXPIRED when the order has not come so far
    */
   read(context: RequestContext, after: number): Promise<{ updates: LiveUpdate<Shape>[]; complete: boolean }>;
+}
+
+/**
+ * What keeps a log of its own (sync), read between snapshots as the feed is: the feed says only when there is something to
+ * read. Cursors are places in that log, so that a client may go on by a query as well.
+ */
+export interface OwnLog<Shape> {
+  /** What a cursor of that log carries besides its place: see `Place.sees`. */
+  sees: bigint;
+  /**
+   * What became visible between a place and a snapshot, some of it: each update with its place.
+   * @throws RequestError CURSOR_EXPIRED when the place is none of this log's past
+   */
+  read(
+    context: RequestContext,
+    after: Place,
+    until: string,
+  ): Promise<{ updates: LiveUpdate<Shape>[]; place: Place; complete: boolean }>;
 }
 
 /** One subscription's way of following, shared by all who asked for the same. */
@@ -58,13 +79,14 @@ export interface Follower<Shape> {
 
 export interface LiveOptions<Shape> {
   topics: readonly Topic[];
-  /** Only what is of this project. */
-  projectId?: string;
+  /** Only what is of these. */
+  of?: readonly Owner[];
   /** States of one thing coalesce while they wait; what is appended never does. */
   coalesce: boolean;
   /** Begins to follow. Called once for all who share it, after its events are being queued. */
   open: (context: RequestContext) => Promise<Follower<Shape>>;
   order?: OwnOrder<Shape>;
+  log?: OwnLog<Shape>;
   /** The number in that order after which this client wants to be told, where it said so itself. */
   from?: number | null;
 }

@@ -88,7 +88,7 @@ export function addMutation<Input, Shape extends object>(options: {
     context.writtenFrom = null;
     try {
       const outcome = await options.resolve(input, context);
-      return { ...outcome, ...placeOf(context), userErrors: outcome.userErrors ?? [] };
+      return { ...placeOf(context), ...outcome, userErrors: outcome.userErrors ?? [] };
     } catch (error) {
       return { userErrors: refusalsIn(error).map(toUserError) } as unknown as Refused<Shape>;
     } finally {

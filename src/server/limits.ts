@@ -7,7 +7,6 @@ import {
   getNamedType,
   isListType,
   isNullableType,
-  isObjectType,
   type OperationDefinitionNode,
   type ParseOptions,
   parse,
@@ -16,7 +15,7 @@ import {
   type ValueNode,
   valueFromASTUntyped,
 } from 'graphql';
-import { defaultPageSize, largestPageSize } from '../graphql/connection.ts';
+import { type PageSizes, usualSizes } from '../graphql/connection.ts';
 import { limitExceeded } from './errors.ts';
 
 /**
@@ -138,15 +137,16 @@ export function costOf(options: {
   }
 
   function sizeOf(field: GraphQLField<unknown, unknown>, node: FieldNode): number {
+    const sizes = (field.extensions.page as PageSizes | undefined) ?? usualSizes;
     const argument = (name: string) => literalOf(node.arguments?.find((given) => given.name.value === name)?.value);
     for (const name of ['first', 'last']) {
       const size = argument(name);
       // What is out of range is refused by the resolver; here it must only not overflow.
-      if (typeof size === 'number' && size > 0) return Math.min(size, largestPageSize);
+      if (typeof size === 'number' && size > 0) return Math.min(size, sizes.most);
     }
     const ids = argument('ids');
     if (Array.isArray(ids)) return ids.length;
-    if (field.args.some((known) => known.name === 'first')) return defaultPageSize;
+    if (field.args.some((known) => known.name === 'first')) return sizes.usual;
     return 0;
   }
 
@@ -176,7 +176,7 @@ export function costOf(options: {
     const named = getNamedType(field.type);
     const nullable = isNullableType(field.type) ? field.type : field.type.ofType;
     const size = sizeOf(field, node);
-    const connection = isObjectType(named) && named.name.endsWith('Connection');
+    const connection = isPage(field, named.name);
     // Within a page its size has been counted already, where it was asked for.
     const items = connection ? size : isListType(nullable) && !paged ? size || listSize : 1;
     const inner = given > 0 ? given : usualListSize;
@@ -197,6 +197,11 @@ export function costOf(options: {
   const mutationType = schema.getMutationType();
   const root = schema.getRootType(operation.operation)?.name ?? '';
   return cost(operation.selectionSet, root, false, usualListSize);
+}
+
+/** What it holds is as many as was asked for, whatever list they are in. */
+function isPage({ extensions }: GraphQLField<unknown, unknown>, typeName: string): boolean {
+  return typeName.endsWith('Connection') || extensions.page !== undefined;
 }
 
 /** The length of the longest list within a value, other than within its JSON. */

@@ -30,7 +30,7 @@ describe('cursors', () => {
   test('any place comes back as it went', () => {
     fc.assert(
       fc.property(place, (given) => {
-        expect(decodeCursor(encodeCursor(given, seal), seal)).toEqual(given);
+        expect(decodeCursor(encodeCursor(given, seal), seal, 'feed')).toEqual(given);
       }),
     );
   });
@@ -42,11 +42,11 @@ describe('cursors', () => {
         const index = at % cursor.length;
         const forged = cursor.slice(0, index) + character + cursor.slice(index + 1);
         if (forged === cursor) return;
-        expect(() => decodeCursor(forged, seal)).toThrow(expect.objectContaining({ code: 'BAD_CURSOR' }));
+        expect(() => decodeCursor(forged, seal, 'feed')).toThrow(expect.objectContaining({ code: 'BAD_CURSOR' }));
       }),
     );
     const cursor = encodeCursor({ prev: '5:9:5,7', within: null }, seal);
-    expect(() => decodeCursor(cursor, { ...seal, key: Buffer.alloc(30, 8) })).toThrow(
+    expect(() => decodeCursor(cursor, { ...seal, key: Buffer.alloc(30, 8) }, 'feed')).toThrow(
       expect.objectContaining({ code: 'BAD_CURSOR' }),
     );
   });
@@ -54,14 +54,26 @@ describe('cursors', () => {
   test('what never was a cursor is BAD_CURSOR', () => {
     fc.assert(
       fc.property(fc.string(), (text) => {
-        expect(() => decodeCursor(text, seal)).toThrow(expect.objectContaining({ code: 'BAD_CURSOR' }));
+        expect(() => decodeCursor(text, seal, 'feed')).toThrow(expect.objectContaining({ code: 'BAD_CURSOR' }));
       }),
     );
   });
 
   test('one of another epoch is CURSOR_EXPIRED: it was good once', () => {
     const cursor = encodeCursor({ prev: '5:9:5,7', within: null }, { ...seal, epoch: 5n });
-    expect(() => decodeCursor(cursor, seal)).toThrow(expect.objectContaining({ code: 'CURSOR_EXPIRED' }));
+    expect(() => decodeCursor(cursor, seal, 'feed')).toThrow(expect.objectContaining({ code: 'CURSOR_EXPIRED' }));
+  });
+
+  test('those of sync say what their reader sees, and are told from those of the feed', () => {
+    fc.assert(
+      fc.property(place, fc.bigInt({ min: 0n, max: 2n ** 48n - 1n }), ({ prev, within }, sees) => {
+        const cursor = encodeCursor({ prev, within, sees }, seal);
+        expect(decodeCursor(cursor, seal, 'sync')).toEqual({ prev, within, sees });
+        expect(() => decodeCursor(cursor, seal, 'feed')).toThrow(expect.objectContaining({ code: 'BAD_CURSOR' }));
+      }),
+    );
+    const cursor = encodeCursor({ prev: '5:9:5,7', within: null }, seal);
+    expect(() => decodeCursor(cursor, seal, 'sync')).toThrow(expect.objectContaining({ code: 'BAD_CURSOR' }));
   });
 
   test('between 64 writers it has few characters', () => {

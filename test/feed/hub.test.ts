@@ -10,6 +10,8 @@ const event = (topic: Topic, id: string, op: Op = 'update', more: Partial<FeedEv
   project_id: null,
   principal_id: null,
   agent_id: null,
+  user_id: null,
+  space_id: null,
   changed: [],
   data: {},
   depth: 0,
@@ -30,9 +32,19 @@ describe('hub', () => {
     expect(ids(await one.take())).toEqual(['b']);
   });
 
+  test('who follows a user and a space is handed what is of either, and once what is of both', async () => {
+    const hub = createHub();
+    const one = hub.follow({ topics: ['sync_changes'], of: ['user:u', 'space:s'], coalesce: false });
+    const of = (id: string, user_id: string, space_id: string | null) =>
+      event('sync_changes', id, 'insert', { user_id, space_id });
+    hub.publish([of('a', 'u', null), of('b', 'v', null), of('c', 'v', 's'), of('d', 'u', 's'), of('e', 'u', 't')]);
+    expect(ids(await one.take())).toEqual(['a', 'c', 'd', 'e']);
+    hub.close();
+  });
+
   test('who follows one project is handed what is of it, and nothing else', async () => {
     const hub = createHub();
-    const one = hub.follow({ topics: ['messages', 'projects'], projectId: 'p', coalesce: false });
+    const one = hub.follow({ topics: ['messages', 'projects'], of: ['project:p'], coalesce: false });
     const all = hub.follow({ topics: ['messages'], coalesce: false });
     const of = (topic: Topic, id: string, projectId: string | null) =>
       event(topic, id, 'insert', { project_id: projectId });

@@ -13,7 +13,7 @@ const program = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 /** The gateway as an operator runs it, in a process of its own: one that a test can kill. */
 export interface GatewayProcess extends Watchable {
   child: ChildProcess;
-  ask<Data>(query: string, variables?: Record<string, unknown>): Promise<Data>;
+  ask<Data>(query: string, variables?: Record<string, unknown>, options?: { token?: string | null }): Promise<Data>;
   /** As a machine that fails: no goodbye. */
   kill(): Promise<void>;
   stop(): Promise<void>;
@@ -52,10 +52,10 @@ export async function spawnGateway(options: {
     wsUrl: url.replace('http', 'ws'),
     token,
     child,
-    async ask(query, variables = {}) {
+    async ask(query, variables = {}, options = {}) {
       const response = await fetch(`${url}/graphql`, {
         method: 'POST',
-        headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
+        headers: { 'content-type': 'application/json', authorization: `Bearer ${options.token ?? token}` },
         body: JSON.stringify({ query, variables }),
       });
       const { data, errors } = (await response.json()) as { data: never; errors?: unknown };

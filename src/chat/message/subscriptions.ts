@@ -72,7 +72,7 @@ addSubscription({
     const projectId = await requireChat(context, project);
     return {
       topics: ['messages', 'projects'],
-      projectId,
+      of: [`project:${projectId}`],
       coalesce: false,
       order: orderOf(projectId),
       from: afterSequence == null ? null : inOrder.ofMessage(afterSequence),

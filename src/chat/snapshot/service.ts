@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import pg from 'pg';
 import type { RequestContext } from '../../auth/context.ts';
+import { documentFault } from '../../db/refusals.ts';
 import { findUnstorable } from '../../db/storable.ts';
 import { Refusal } from '../../kernel/errors.ts';
 import { type ProjectReference, requireKey } from '../../registry/project/model.ts';
@@ -80,21 +81,17 @@ export async function putSnapshotDocument(
   }
 }
 
-/** No JSON; a character that jsonb cannot hold; no UTF-8; nested beyond what the parser bears. */
-const noJson: readonly (string | undefined)[] = ['22P02', '22P05', '22021', '54001'];
-/** Beyond what one value may take: as numbers and short keys do, which are larger there than they came. */
-const tooLarge: readonly (string | undefined)[] = ['54000', 'XX000', '53200'];
-
 /** What PostgreSQL found wrong with a document, and where. */
 function notStorable(error: unknown): Refusal | null {
   const found = error instanceof Refusal ? error.cause : error;
   if (!(found instanceof pg.DatabaseError)) return null;
   const line = /JSON data, line \d+/.exec(found.where ?? '')?.[0];
   const reason = [found.message, found.detail, line].filter((part) => part !== undefined).join('; ');
-  if (noJson.includes(found.code)) {
+  const fault = documentFault(found);
+  if (fault === 'not JSON') {
     return new Refusal('INVALID', `The document is no JSON that can be stored: ${reason}.`, { cause: found });
   }
-  if (tooLarge.includes(found.code)) {
+  if (fault === 'too large') {
     return new Refusal('PAYLOAD_TOO_LARGE', `Stored, the document is larger than can be: ${reason}.`, { cause: found });
   }
   return null;

@@ -1,6 +1,6 @@
 import type { Place } from '../../feed/cursor.ts';
 import type { Feed } from '../../feed/feed.ts';
-import type { OwnOrder, WithCursor } from '../../graphql/live.ts';
+import type { OwnLog, OwnOrder, WithCursor } from '../../graphql/live.ts';
 import type { Group } from './group.ts';
 import type { Subscriber } from './subscriber.ts';
 
@@ -17,10 +17,10 @@ export interface Return {
 
 /** @throws what the subscriber's stream is to end with */
 export async function catchUp(back: Return): Promise<void> {
-  const { order } = back.group;
+  const { order, log } = back.group;
   if (order !== undefined) return inOrder(back, order);
   if (back.after === null) throw new Error('nobody begins at a number where there is no order');
-  return fromLog(back, back.after);
+  return log === undefined ? fromLog(back, back.after) : fromOwnLog(back, log, back.after);
 }
 
 async function fromLog({ feed, subscriber, group }: Return, after: Place): Promise<void> {
@@ -50,6 +50,24 @@ async function fromLog({ feed, subscriber, group }: Return, after: Place): Promi
     },
     () => undefined,
   );
+}
+
+async function fromOwnLog({ feed, subscriber, group }: Return, log: OwnLog<WithCursor>, after: Place): Promise<void> {
+  let place = after;
+  do {
+    subscriber.hold();
+    // Everything that was visible then is read below, everything that becomes visible later comes from the group.
+    const mark = await feed.fresh();
+    subscriber.page = mark.page;
+    for (let complete = false; !complete && !subscriber.ended; ) {
+      const read = await group.readLog(log, place, mark.place.prev);
+      for (const delivery of read.deliveries) {
+        if (subscriber.ended) return;
+        await subscriber.replay(delivery);
+      }
+      ({ place, complete } = read);
+    }
+  } while (!subscriber.ended && !subscriber.join());
 }
 
 async function inOrder(back: Return, order: OwnOrder<WithCursor>): Promise<void> {

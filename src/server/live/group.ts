@@ -9,7 +9,7 @@ import type { Place } from '../../feed/cursor.ts';
 import { type FeedEvent, merge } from '../../feed/event.ts';
 import type { Feed } from '../../feed/feed.ts';
 import type { Following } from '../../feed/hub.ts';
-import type { Follower, LiveSource, LiveUpdate, OwnOrder, WithCursor } from '../../graphql/live.ts';
+import type { Follower, LiveSource, LiveUpdate, OwnLog, OwnOrder, WithCursor } from '../../graphql/live.ts';
 import { RequestError } from '../../kernel/errors.ts';
 import type { ServerContext } from '../plugins.ts';
 import { SharedResult } from './result.ts';
@@ -61,9 +61,9 @@ export class Group {
 
   constructor(options: GroupOptions) {
     this.#options = options;
-    const { topics, projectId, coalesce, open } = options.source.options;
+    const { topics, of, coalesce, open } = options.source.options;
     // Followed before it opens: no change falls between what it begins with and what it hears of.
-    this.#following = options.feed.follow({ topics, projectId: projectId ?? null, coalesce });
+    this.#following = options.feed.follow({ topics, ...(of === undefined ? {} : { of }), coalesce });
     this.opened = open(this.#context()) as Promise<Follower<WithCursor>>;
     this.#run().catch((error: unknown) => this.#fail(error));
   }
@@ -109,6 +109,23 @@ export class Group {
     const context = this.#context();
     const { updates, complete } = await order.read(context, after);
     return { deliveries: await this.#execute(updates, context, place), complete };
+  }
+
+  /** Where what this is about keeps a log of its own. */
+  get log(): OwnLog<WithCursor> | undefined {
+    return this.#options.source.options.log as OwnLog<WithCursor> | undefined;
+  }
+
+  /** What that log holds after a place, up to a snapshot, told to one subscriber alone. */
+  async readLog(
+    log: OwnLog<WithCursor>,
+    after: Place,
+    until: string,
+  ): Promise<{ deliveries: Delivery[]; place: Place; complete: boolean }> {
+    await this.opened;
+    const context = this.#context();
+    const { updates, place, complete } = await log.read(context, after, until);
+    return { deliveries: await this.#execute(updates, context, place), place, complete };
   }
 
   /** What a client that comes back could not learn from events. */
@@ -205,13 +222,14 @@ export class Group {
   }
 
   async #executeOne(
-    { event, key, shape, doubtfulSince, number }: LiveUpdate<unknown>,
+    { event, key, shape, doubtfulSince, number, place }: LiveUpdate<unknown>,
     contextValue: ServerContext,
     otherwise: Place,
   ) {
-    const { prev, within } = event?.place ?? otherwise;
+    const { prev, within } = place ?? event?.place ?? otherwise;
     const inOrder = this.order === undefined || number === undefined ? {} : { inOrder: { of: this.order.of, number } };
-    const cursor = this.#options.feed.cursorOf({ prev, within, ...inOrder });
+    const sees = this.log === undefined ? {} : { sees: this.log.sees };
+    const cursor = this.#options.feed.cursorOf({ prev, within, ...inOrder, ...sees });
     const rootValue = { ...(shape as object), cursor };
     this.#options.onExecuted();
     const result = await executeSubscriptionEvent({ ...this.#options.args, rootValue, contextValue });

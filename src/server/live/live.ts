@@ -6,6 +6,8 @@ import {
   validateSubscriptionArgs,
 } from 'graphql';
 import type { Viewer } from '../../auth/context.ts';
+import type { Place } from '../../feed/cursor.ts';
+import type { Feed } from '../../feed/feed.ts';
 import { LiveSource } from '../../graphql/live.ts';
 import { RequestError } from '../../kernel/errors.ts';
 import type { ServerContext } from '../plugins.ts';
@@ -121,9 +123,7 @@ export function createLive(options: LiveOptions): Live {
   ): Promise<AsyncIterableIterator<Handed>> {
     const context = args.contextValue as ServerContext;
     // What is no cursor is said before anything is set up for it.
-    const after = source.after === null ? null : feed.placeOf(source.after);
-    const { order } = source.options;
-    const from = source.options.from ?? (after?.inOrder?.of === order?.of ? after?.inOrder?.number : null) ?? null;
+    const { after, from } = beginningOf(source, feed);
     const isNew = after === null && from === null;
     context.connection?.hold();
     const uncount = countFor(context.viewer, key);
@@ -150,8 +150,7 @@ export function createLive(options: LiveOptions): Live {
     forget = context.connection?.onRelease(() => subscriber.finish());
     if (subscriber.ended) return subscriber;
     try {
-      if (isNew)
-        subscriber.begin(await feed.fresh().then(({ page, place }) => ({ page, cursor: feed.cursorOf(place) })));
+      if (isNew) subscriber.begin(await present(source, feed));
       await group.opened;
     } catch (error) {
       subscriber.finish();
@@ -202,4 +201,17 @@ export function createLive(options: LiveOptions): Live {
       for (const subscriber of [...subscribers.keys()]) subscriber.finish();
     },
   };
+}
+
+/** Where a client wants to go on: after a cursor, or also after a number in an order that what it watches keeps itself. */
+function beginningOf({ after: cursor, options }: LiveSource, feed: Feed): { after: Place | null; from: number | null } {
+  const after = cursor === null ? null : feed.placeOf(cursor, options.log === undefined ? 'feed' : 'sync');
+  const given = after?.inOrder?.of === options.order?.of ? after?.inOrder?.number : null;
+  return { after, from: options.from ?? given ?? null };
+}
+
+/** How far whoever begins now need not be told, and its cursor. */
+async function present({ options: { log } }: LiveSource, feed: Feed): Promise<{ page: number; cursor: string }> {
+  const { page, place } = await feed.fresh();
+  return { page, cursor: feed.cursorOf(log === undefined ? place : { ...place, sees: log.sees }) };
 }
