@@ -136,6 +136,44 @@ subscription Chat($afterSequence: Int) {
     variables: { afterSequence: -1 },
   },
   {
+    query: `# Stores what a client changed while it was offline. Run it twice: a change that is stored under its changeId counts
+# as accepted.
+mutation Push($push: PushChangesInput!) {
+  pushChanges(input: $push) {
+    accepted { changeId position duplicate }
+    cursor
+    userErrors { code message path }
+  }
+}
+`,
+    variables: {
+      push: {
+        appId: 'notes',
+        clientId: 'phone',
+        changes: [
+          { changeId: 'c1', table: 'note', recordId: 'n1', op: 'INSERT', data: { title: 'Milk', done: false } },
+          { changeId: 'c2', table: 'note', recordId: 'n1', op: 'UPDATE', data: { done: true } },
+        ],
+      },
+    },
+  },
+  {
+    query: `# What has changed since a cursor, and each record as all changes together make it. Go on with the cursor of the page.
+query Pull($since: Cursor) {
+  syncChanges(appId: "notes", since: $since) {
+    changes { table recordId op data fieldMeta clientId position createdAt }
+    cursor
+    hasMore
+  }
+  syncRecords(appId: "notes", table: "note") {
+    nodes { recordId data fieldMeta deletedAt cursor }
+    pageInfo { hasNextPage endCursor }
+  }
+}
+`,
+    variables: { since: null },
+  },
+  {
     query: `# Finds projects by name, slug, remote and description, and forgives typos.
 query Search($query: String!) {
   searchProjects(query: $query, first: 10) {

@@ -319,6 +319,11 @@ describe('every subscription', () => {
        from (select set_config('app.current_user_id', $2, false) offset 0) as asking`,
       [projectId, me],
     );
+    const synced = await gateway.ask<{ pushChanges: { cursor: string } }>(
+      `mutation { pushChanges(input: { appId: "a", clientId: "c", changes: [
+        { changeId: "1", table: "t", recordId: "r", op: INSERT, data: { name: "resumed" } }
+      ] }) { cursor } }`,
+    );
     const fields = Object.keys(schema.getSubscriptionType()?.getFields() ?? {});
     const selections: Record<string, string> = {
       inFlightWork: 'presence worktree { name }',
@@ -328,13 +333,18 @@ describe('every subscription', () => {
       activityLogged: 'activity { description }',
       events: 'topic data',
       messageAppended: 'message { content }',
+      syncChanged: 'changes { data }',
     };
-    const ofProject = new Set(['messageAppended']);
+    const ofOwn: Record<string, { args: string; cursor: string }> = {
+      messageAppended: { args: `project: { id: "${projectId}" }, `, cursor },
+      // A log of its own, with its own cursors.
+      syncChanged: { args: 'appId: "a", ', cursor: synced.pushChanges.cursor },
+    };
     expect(fields.toSorted()).toEqual(Object.keys(selections).toSorted());
     for (const field of fields) {
-      const args = ofProject.has(field) ? `project: { id: "${projectId}" }, after: $after` : 'after: $after';
-      const document = `subscription ($after: Cursor) { ${field}(${args}) { cursor ${selections[field]} } }`;
-      const watching = await watch<{ cursor: string }>(gateway, document, { after: cursor });
+      const own = ofOwn[field] ?? { args: '', cursor };
+      const document = `subscription ($after: Cursor) { ${field}(${own.args}after: $after) { cursor ${selections[field]} } }`;
+      const watching = await watch<{ cursor: string }>(gateway, document, { after: own.cursor });
       const first = await watching.next();
       expect(JSON.stringify(first)).toMatch(/resumed/i);
       await watching.close();
