@@ -29,6 +29,7 @@ import { createMetrics } from './server/metrics.ts';
 import type { ServerContext } from './server/plugins.ts';
 import { serveWebSockets, type WebSockets } from './server/websocket.ts';
 import { createPipeline } from './server/yoga.ts';
+import { createExportRoom, createImportRoom } from './sync/export/http.ts';
 
 /** A running gateway. */
 export interface App {
@@ -158,7 +159,11 @@ async function compose(
     makeContext,
     readiness,
     mostBodyBytes: config.TREELINE_MAX_BODY_BYTES,
-    rooms: [createSnapshotRoom(config.TREELINE_STALL_MS)],
+    rooms: [
+      createSnapshotRoom(config.TREELINE_STALL_MS),
+      createExportRoom(config.TREELINE_STALL_MS),
+      createImportRoom({ stallMs: config.TREELINE_STALL_MS, mostBytes: config.TREELINE_MAX_IMPORT_BYTES }),
+    ],
   });
   sockets = serveWebSockets({
     ...common,

@@ -64,6 +64,9 @@ const options = {
   TREELINE_MAX_BODY_BYTES: wholeNumber(1_000, 100_000_000)
     .default(10_000_000)
     .describe('largest request body, over HTTP and per WebSocket message'),
+  TREELINE_MAX_IMPORT_BYTES: wholeNumber(1_000, 1_000_000_000_000)
+    .default(2_000_000_000)
+    .describe('largest file of changes to import, unpacked; it waits in the temporary folder meanwhile'),
   TREELINE_MAX_DEPTH: wholeNumber(3, 100).default(12).describe('deepest nesting of an operation'),
   TREELINE_MAX_COST: wholeNumber(100, 10_000_000)
     .default(50_000)

@@ -7,6 +7,7 @@ import { findGateway, hostName } from './gateway.ts';
 import { inFlightTable, listInFlight } from './ls.ts';
 import { runMigrate } from './migrate.ts';
 import { failed, runScan, scanSummary } from './scan.ts';
+import { exportChanges, importChanges } from './sync.ts';
 import { createToken, readScopes, revokeToken, tokenTable } from './token.ts';
 import type { WatchOptions } from './watch-feed.ts';
 
@@ -24,13 +25,12 @@ program
   .action(async (directories: string[], options: { host?: string; json?: boolean }) => {
     const config = readConfig();
     const gateway = await findGateway(config);
-    const stop = new AbortController();
-    process.once('SIGINT', () => stop.abort(new StartupError('Stopped. What was reported until then is stored.')));
+    const signal = untilStopped('Stopped. What was reported until then is stored.');
     const startedAt = performance.now();
     const host = hostName(options.host, config, gateway);
     const result = await runScan(gateway, directories.length === 0 ? ['.'] : directories, {
       host,
-      signal: stop.signal,
+      signal,
     });
     const seconds = (performance.now() - startedAt) / 1_000;
     print(options.json === true ? toJson({ host, ...result }) : scanSummary(result, seconds));
@@ -86,10 +86,41 @@ token
   .argument('<id>', 'its id, as "token list" shows it')
   .action(async (id: string) => print(await revokeToken((await findGateway(readConfig())).client, id)));
 
+const sync = program.command('sync').description('take out and put in your own changes of offline clients');
+
+sync
+  .command('export')
+  .description('write all changes of your own to a file, as a line of JSON each')
+  .argument('[file]', 'compressed if it ends in .gz; standard output when left out, or -', '-')
+  .option('--app <ids...>', 'only of these apps', [])
+  .action(async (file: string, options: { app: string[] }) => {
+    const { client } = await findGateway(readConfig());
+    const signal = untilStopped('Stopped: nothing of the export was kept.');
+    const { changes } = await exportChanges(client.endpoint, options.app, { file, signal });
+    if (file !== '-') print(`Exported ${changes} changes to ${file}.`);
+  });
+
+sync
+  .command('import')
+  .description('store the changes of an export as your own: all of them, or none')
+  .argument('<file>', 'compressed or not; standard input when it is -')
+  .action(async (file: string) => {
+    const { client } = await findGateway(readConfig());
+    const signal = untilStopped('Stopped: nothing of the file was stored, unless it had all been sent.');
+    const { changes, stored, known } = await importChanges(client.endpoint, { file, signal });
+    print(`Imported ${changes} changes: ${stored} are new, ${known} were there already.`);
+  });
+
 program
   .command('migrate')
   .description('bring the database schema up to date, without starting the gateway')
   .action(async () => print(await runMigrate(readConfig())));
+
+function untilStopped(message: string): AbortSignal {
+  const stop = new AbortController();
+  process.once('SIGINT', () => stop.abort(new StartupError(message)));
+  return stop.signal;
+}
 
 function readTime(text: string): string {
   const time = new Date(text);

@@ -64,19 +64,27 @@ async function send(url: string, token: string | null, body: object): Promise<An
       body: JSON.stringify(body),
     });
   } catch (cause) {
-    throw new GatewayError(`No gateway answers at ${url}. Start one with "npm start", or set TREELINE_URL.`, null, {
-      cause,
-    });
+    throw noGatewayAt(url, cause);
   }
   try {
     return (await response.json()) as Answer;
   } catch (cause) {
-    throw new GatewayError(
-      `What answers at ${url} (status ${response.status}) is no Treeline gateway: check TREELINE_URL.`,
-      null,
-      { cause },
-    );
+    throw noGatewayThatAnswers(url, response.status, cause);
   }
+}
+
+export function noGatewayAt(url: string, cause: unknown): GatewayError {
+  return new GatewayError(`No gateway answers at ${url}. Start one with "npm start", or set TREELINE_URL.`, null, {
+    cause,
+  });
+}
+
+export function noGatewayThatAnswers(url: string, status: number | undefined, cause?: unknown): GatewayError {
+  return new GatewayError(
+    `What answers at ${url} (status ${status}) is no Treeline gateway: check TREELINE_URL.`,
+    null,
+    { cause },
+  );
 }
 
 export function toGatewayError(error: SentError): GatewayError {

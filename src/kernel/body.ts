@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 
 /** More bytes came than are accepted; nothing after the first byte over was read. */
 export class BodyTooLarge extends Error {
@@ -44,4 +44,23 @@ export function discardRest(request: IncomingMessage): void {
   const impatient = setTimeout(() => request.socket.destroy(), lingerMs);
   impatient.unref();
   request.once('close', () => clearTimeout(impatient));
+}
+
+/**
+ * Ends a request whose body takes longer to come. Node has one such limit for all requests, and some are of a kind that may
+ * take long.
+ * @returns a function that lets it
+ */
+export function endSlowBody(request: IncomingMessage, response: ServerResponse, longestMs: number): () => void {
+  const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
+  if (length === undefined && encoding === undefined) return () => {};
+  const late = setTimeout(() => {
+    const end = () => void request.socket.destroy();
+    if (response.headersSent) end();
+    else response.writeHead(408, { connection: 'close' }).end(end);
+  }, longestMs);
+  late.unref();
+  const takeTime = () => clearTimeout(late);
+  request.once('close', takeTime);
+  return takeTime;
 }

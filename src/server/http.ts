@@ -3,11 +3,11 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { Readable } from 'node:stream';
 import type { Viewer } from '../auth/context.ts';
 import { hasScope } from '../auth/context.ts';
-import { BodyTooLarge, discardRest, readBody } from '../kernel/body.ts';
+import { BodyTooLarge, discardRest, endSlowBody, readBody } from '../kernel/body.ts';
 import { RequestError, type RequestErrorCode } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import { type Access, isLoopback, pathOf } from './access.ts';
-import type { Connections } from './connections.ts';
+import type { Connection, Connections, EndReason } from './connections.ts';
 import { graphiqlPage } from './graphiql.ts';
 import type { Readiness } from './health.ts';
 import type { Metrics } from './metrics.ts';
@@ -28,12 +28,13 @@ export interface HttpOptions {
   connections: Connections;
 }
 
-/** A place of its own among the paths; whoever comes has been asked who it is. */
+/** A place of its own among the paths; whoever comes has been asked who it is, and is sent away when its right to it ends. */
 export interface Room {
   /** As it stands in logs. */
   name: string;
   /** The whole path; what its groups match is given as parameters. */
   path: RegExp;
+  /** Bounds by itself how long the client may take; what is left of a body afterwards is thrown away. */
   visit(exchange: Exchange & { parameters: readonly string[]; context: ServerContext }): Promise<void>;
 }
 
@@ -41,10 +42,14 @@ interface Exchange {
   request: IncomingMessage;
   response: ServerResponse;
   requestId: string;
+  /** The body may take longer to come than others may: somebody else bounds it. */
+  takeTime: () => void;
 }
 
 const headersTimeoutMs = 20_000;
-const requestTimeoutMs = 120_000;
+const bodyTimeoutMs = 120_000;
+/** In rooms, which end what stalls: a large file on a thin line takes long. */
+const longestBodyMs = 3_600_000;
 const slowSeconds = 1;
 
 /** The gateway's HTTP face: who may come in, which room is theirs, and what was noted of the visit. */
@@ -63,16 +68,15 @@ export function createHttpServer(options: HttpOptions): Server {
   function roomOf(path: string): ((exchange: Exchange) => Promise<void>) | undefined {
     for (const room of options.rooms) {
       const parameters = room.path.exec(path)?.slice(1);
-      if (parameters === undefined) continue;
-      return (exchange) =>
-        visit(exchange, options, (context) => room.visit({ ...exchange, parameters, context }), room.name);
+      if (parameters !== undefined) return (exchange) => enter(room, { ...exchange, parameters }, options);
     }
     return rooms[path];
   }
 
   const server = createServer((request, response) => {
     const requestId = requestIdOf(request);
-    const exchange = { request, response, requestId };
+    const takeTime = endSlowBody(request, response, bodyTimeoutMs);
+    const exchange = { request, response, requestId, takeTime };
     response.setHeader('x-request-id', requestId);
     response.setHeader('x-content-type-options', 'nosniff');
     response.setHeader('referrer-policy', 'no-referrer');
@@ -85,7 +89,7 @@ export function createHttpServer(options: HttpOptions): Server {
     room(exchange).catch((error: unknown) => fail(exchange, error, options));
   });
   server.headersTimeout = headersTimeoutMs;
-  server.requestTimeout = requestTimeoutMs;
+  server.requestTimeout = longestBodyMs;
   return server;
 }
 
@@ -110,14 +114,42 @@ function crossOrigin({ request, response }: Exchange, access: Access): boolean {
   return true;
 }
 
+/** What goes in or out of a room may take long, and ends with the right to it; a gateway that goes away lets it finish. */
+function enter(
+  room: Room,
+  exchange: Exchange & { parameters: readonly string[] },
+  options: HttpOptions,
+): Promise<void> {
+  const { request, response } = exchange;
+  const act = async (context: ServerContext) => {
+    const end = (reason: EndReason) => void (reason !== 'leaving' && response.destroy());
+    openConnection(response, context.viewer, options, end).hold();
+    exchange.takeTime();
+    await room.visit({ ...exchange, context });
+    discardRest(request);
+  };
+  return visit(exchange, options, act, room.name);
+}
+
+function openConnection(
+  response: ServerResponse,
+  viewer: Viewer,
+  { connections }: HttpOptions,
+  end: (reason: EndReason) => void,
+): Connection {
+  const connection = connections.open(viewer, end);
+  response.once('close', () => connection.release());
+  // Gone while it was authenticated: its close has been and will not come again.
+  if (response.destroyed) connection.release();
+  return connection;
+}
+
 async function graphql(exchange: Exchange, options: HttpOptions): Promise<void> {
   const { request, response } = exchange;
   if (request.method === 'GET' && wantsPage(request)) return sendGraphiql(exchange);
   await visit(exchange, options, async (context) => {
     // Held only by a stream of events, which may outlive the token that opened it and ends with it, like a socket.
-    const connection = options.connections.open(context.viewer, () => response.destroy());
-    context.connection = connection;
-    response.once('close', () => connection.release());
+    context.connection = openConnection(response, context.viewer, options, () => response.destroy());
     if (request.method === 'POST') {
       // Yoga takes a body that is already there, and so never sees more than was counted here.
       const text = await readBody(request, options.mostBodyBytes);
