@@ -3,7 +3,7 @@ import type { CodegenConfig } from '@graphql-codegen/cli';
 /** Typed documents for the command line, the reporter and the tests, from the printed schema: `npm run generate`. */
 const config: CodegenConfig = {
   schema: 'schema.graphql',
-  documents: ['src/cli/**/*.ts', 'src/reporter/**/*.ts', 'test/**/*.ts'],
+  documents: ['src/cli/**/*.ts', 'src/reporter/**/*.ts', 'src/sync/client/**/*.ts', 'test/**/*.ts'],
   generates: {
     'src/client/generated/': {
       preset: 'client',

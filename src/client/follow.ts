@@ -104,6 +104,8 @@ export async function* follow<Data, Variables>(options: FollowOptions<Data, Vari
 
   const stop = () => inbox.end();
   signal.addEventListener('abort', stop, { once: true });
+  // One that was aborted before says so to nobody any more.
+  if (signal.aborted) stop();
   try {
     subscribe();
     for (let waiting = await inbox.take(); waiting !== null; waiting = await inbox.take()) yield waiting;

@@ -120,6 +120,18 @@ export type ProjectStatus =
   /** Set aside for now. */
   | 'SLEEPING';
 
+/** What a client changed. */
+export type PushChangesInput = {
+  /** The app whose data it is, 1 to 200 bytes. */
+  appId: string;
+  /** 1 to 500, in their order. */
+  changes: Array<SyncChangeInput>;
+  /** The client's own name for itself, 1 to 200 bytes: another one for each device and installation. */
+  clientId: string;
+  /** Of which schema version of the app the changes are: 1 when left out. */
+  schemaVersion?: number | null | undefined;
+};
+
 /** A project to register. What is left out keeps its stored value; metadata merges. */
 export type RegisterProjectInput = {
   /** `main` for a new project when left out. */
@@ -202,6 +214,39 @@ export type Scope =
   | 'SYNC'
   /** Register triggers and scripts, handle dead letters. */
   | 'TRIGGERS_ADMIN';
+
+/** A change to push. */
+export type SyncChangeInput = {
+  /** Who did it, whatever that means to the app. */
+  actor?: unknown;
+  /** The client's own id, 1 to 200 bytes: pushed again under it, the change is not stored twice. */
+  changeId: string;
+  /** The fields that it writes, as an object; of an insert all of them. Not needed to delete. */
+  data?: unknown;
+  /** When each field was written, by the client's clock: {"field": "2026-11-21T09:30:00Z"}. What is left out was written now. To delete, one time under any name is the delete's. At most a day ahead of the server's clock. */
+  fieldMeta?: unknown;
+  /** What it does to the record. */
+  op: SyncOp;
+  /** `user`, `agent`, `system` or `migration`. */
+  origin?: string | null | undefined;
+  /** The record's key in that table, 1 to 500 bytes. */
+  recordId: string;
+  /** Of which schema version it is, where it is not the batch's. 0 or less is 1. */
+  schemaVersion?: number | null | undefined;
+  /** The space whose members share it: the caller must be an owner or editor there. Else it is the caller's alone. */
+  spaceId?: string | null | undefined;
+  /** The app's own table, 1 to 200 bytes. */
+  table: string;
+};
+
+/** What a change does to its record. */
+export type SyncOp =
+  /** Takes it away. A newer write of any field brings it back. */
+  | 'DELETE'
+  /** Makes it, with all of its fields. */
+  | 'INSERT'
+  /** Writes some of its fields. */
+  | 'UPDATE';
 
 /** Why a mutation was refused: what programs branch on. */
 export type UserErrorCode =
@@ -382,6 +427,44 @@ export type ReportVanishedRepositoryMutationVariables = Exact<{
 
 
 export type ReportVanishedRepositoryMutation = { reportWorktrees: { project: { slug: string } | null, userErrors: Array<{ code: UserErrorCode, message: string, path: Array<string> }> } };
+
+export type SyncChangedSubscriptionVariables = Exact<{
+  appId: string;
+  tables?: Array<string> | string | null | undefined;
+  excludeClientId?: string | null | undefined;
+  after: string;
+}>;
+
+
+export type SyncChangedSubscription = { syncChanged: { cursor: string, changes: Array<{ position: string, table: string, recordId: string, spaceId: string | null, op: SyncOp, data: unknown, fieldMeta: unknown, schemaVersion: number, createdAt: string }> } };
+
+export type SyncPullQueryVariables = Exact<{
+  appId: string;
+  tables?: Array<string> | string | null | undefined;
+  since?: string | null | undefined;
+  excludeClientId?: string | null | undefined;
+  first?: number | null | undefined;
+}>;
+
+
+export type SyncPullQuery = { syncChanges: { cursor: string, hasMore: boolean, changes: Array<{ position: string, table: string, recordId: string, spaceId: string | null, op: SyncOp, data: unknown, fieldMeta: unknown, schemaVersion: number, createdAt: string }> } };
+
+export type SyncRecordsQueryVariables = Exact<{
+  appId: string;
+  table: string;
+  first?: number | null | undefined;
+  after?: string | null | undefined;
+}>;
+
+
+export type SyncRecordsQuery = { syncRecords: { nodes: Array<{ table: string, recordId: string, spaceId: string | null, data: unknown, fieldMeta: unknown, fieldPositions: unknown, schemaVersion: number, cursor: string, write: { at: string, position: string } | null, deletion: { at: string, position: string } | null }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } };
+
+export type SyncPushMutationVariables = Exact<{
+  input: PushChangesInput;
+}>;
+
+
+export type SyncPushMutation = { pushChanges: { accepted: Array<{ changeId: string, position: string }> | null, userErrors: Array<{ code: UserErrorCode, message: string, path: Array<string> }> } };
 
 export type ClaimForTestMutationVariables = Exact<{
   input: ClaimWorktreeInput;
@@ -618,6 +701,97 @@ export const ReportVanishedRepositoryDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<ReportVanishedRepositoryMutation, ReportVanishedRepositoryMutationVariables>;
+export const SyncChangedDocument = new TypedDocumentString(`
+    subscription SyncChanged($appId: String!, $tables: [String!], $excludeClientId: String, $after: Cursor!) {
+  syncChanged(
+    appId: $appId
+    tables: $tables
+    excludeClientId: $excludeClientId
+    after: $after
+  ) {
+    changes {
+      position
+      table
+      recordId
+      spaceId
+      op
+      data
+      fieldMeta
+      schemaVersion
+      createdAt
+    }
+    cursor
+  }
+}
+    `) as unknown as TypedDocumentString<SyncChangedSubscription, SyncChangedSubscriptionVariables>;
+export const SyncPullDocument = new TypedDocumentString(`
+    query SyncPull($appId: String!, $tables: [String!], $since: Cursor, $excludeClientId: String, $first: Int) {
+  syncChanges(
+    appId: $appId
+    tables: $tables
+    since: $since
+    excludeClientId: $excludeClientId
+    first: $first
+  ) {
+    changes {
+      position
+      table
+      recordId
+      spaceId
+      op
+      data
+      fieldMeta
+      schemaVersion
+      createdAt
+    }
+    cursor
+    hasMore
+  }
+}
+    `) as unknown as TypedDocumentString<SyncPullQuery, SyncPullQueryVariables>;
+export const SyncRecordsDocument = new TypedDocumentString(`
+    query SyncRecords($appId: String!, $table: String!, $first: Int, $after: String) {
+  syncRecords(appId: $appId, table: $table, first: $first, after: $after) {
+    nodes {
+      table
+      recordId
+      spaceId
+      data
+      fieldMeta
+      fieldPositions
+      schemaVersion
+      cursor
+      write {
+        at
+        position
+      }
+      deletion {
+        at
+        position
+      }
+    }
+    pageInfo {
+      hasNextPage
+      endCursor
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<SyncRecordsQuery, SyncRecordsQueryVariables>;
+export const SyncPushDocument = new TypedDocumentString(`
+    mutation SyncPush($input: PushChangesInput!) {
+  pushChanges(input: $input) {
+    accepted {
+      changeId
+      position
+    }
+    userErrors {
+      code
+      message
+      path
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<SyncPushMutation, SyncPushMutationVariables>;
 export const ClaimForTestDocument = new TypedDocumentString(`
     mutation ClaimForTest($input: ClaimWorktreeInput!) {
   claimWorktree(input: $input) {
