@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { asLocal, type Message, makeMessage, ownProjects } from './chats.ts';
+import { type Message, makeMessage, ownProjects } from './chats.ts';
 import { type Contender, startGateway, startPeer } from './contender.ts';
-import { type Databases, quickSize } from './databases.ts';
+import { asLocal, type Databases, quickSize } from './databases.ts';
 import { appendMessages } from './peers/chat-statements.ts';
 import { compare, type Load } from './rounds.ts';
 import { openRuntimePool } from './sql-load.ts';

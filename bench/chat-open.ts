@@ -1,6 +1,6 @@
-import { asLocal, fillChat, ownProjects } from './chats.ts';
+import { fillChat, ownProjects } from './chats.ts';
 import { startGateway, startPeer } from './contender.ts';
-import { type Databases, quickSize } from './databases.ts';
+import { asLocal, type Databases, quickSize } from './databases.ts';
 import { openChat } from './peers/chat-statements.ts';
 import { compare, type Load } from './rounds.ts';
 import { openRuntimePool } from './sql-load.ts';

@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { asLocal, ownProjects } from './chats.ts';
+import { ownProjects } from './chats.ts';
 import { type Contender, startGateway } from './contender.ts';
-import { type Databases, quickSize } from './databases.ts';
+import { asLocal, type Databases, quickSize } from './databases.ts';
 import { interleave, median, rounds } from './interleave.ts';
 
 /** What a small query waits while a snapshot of nearly 50 MB goes in, or comes out, beside one with nothing else going on. */

@@ -1,5 +1,4 @@
-import pg from 'pg';
-import type { DatabaseUrls } from './databases.ts';
+import type pg from 'pg';
 
 /** A message as chat.append_project_messages takes it. */
 export interface Message {
@@ -15,23 +14,6 @@ const saying =
 /** About 150 bytes are said in each. */
 export function makeMessage(messageId: string, number: number): Message {
   return { message_id: messageId, role: number % 2 === 0 ? 'user' : 'assistant', content: `${number}. ${saying}` };
-}
-
-/** The owner of the schema, as the principal of the gateways that the benchmarks start. */
-export async function asLocal<Result>(
-  { ownerUrl }: DatabaseUrls,
-  action: (client: pg.Client, principalId: string) => Promise<Result>,
-): Promise<Result> {
-  const client = new pg.Client({ connectionString: ownerUrl });
-  await client.connect();
-  try {
-    const { rows } = await client.query<{ id: string }>(`select id from auth.principals where handle = 'local'`);
-    const principalId = rows[0]?.id ?? '';
-    await client.query(`select set_config('app.current_user_id', $1, false)`, [principalId]);
-    return await action(client, principalId);
-  } finally {
-    await client.end();
-  }
 }
 
 /** Projects that have chats of that principal's, with nothing in them. */

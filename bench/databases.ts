@@ -37,8 +37,9 @@ export async function openDatabases(opened: AsyncDisposableStack): Promise<Datab
       await client.query(`create database ${database}`);
       await client.query(`alter role current_user in database ${database} set search_path = registry, public`);
     });
+    // Without force, which may not end an autovacuum of the server's own: it is told to go all the same.
     opened.defer(() =>
-      asOwner(server.ownerUrl, async (client) => void (await client.query(`drop database ${database} with (force)`))),
+      asOwner(server.ownerUrl, async (client) => void (await client.query(`drop database ${database}`))),
     );
     const urls = {
       ownerUrl: inDatabase(server.ownerUrl, database),
@@ -92,6 +93,20 @@ export async function asOwner<Result>(
   } finally {
     await client.end();
   }
+}
+
+/** The owner of the schema, as the principal of the gateways that the benchmarks start: the first of them makes it. */
+export function asLocal<Result>(
+  { ownerUrl }: DatabaseUrls,
+  action: (client: pg.Client, principalId: string) => Promise<Result>,
+): Promise<Result> {
+  return asOwner(ownerUrl, async (client) => {
+    const { rows } = await client.query<{ id: string }>(`select id from auth.principals where handle = 'local'`);
+    const principalId = rows[0]?.id;
+    if (principalId === undefined) throw new Error('no gateway has been started on this database yet');
+    await client.query(`select set_config('app.current_user_id', $1, false)`, [principalId]);
+    return action(client, principalId);
+  });
 }
 
 export function activeWorktreeIds(ownerUrl: string): Promise<string[]> {

@@ -18,6 +18,10 @@ import { feedMutation } from './feed-mutation.ts';
 import { feedWrite } from './feed-write.ts';
 import { gitState } from './git-state.ts';
 import { liveLatency } from './live-latency.ts';
+import { syncExport } from './sync-export.ts';
+import { syncImport } from './sync-import.ts';
+import { syncPull } from './sync-pull.ts';
+import { syncPush } from './sync-push.ts';
 
 const benches = {
   dashboard,
@@ -29,6 +33,10 @@ const benches = {
   'chat-append': chatAppend,
   'chat-open': chatOpen,
   'chat-snapshot': chatSnapshot,
+  'sync-push': syncPush,
+  'sync-pull': syncPull,
+  'sync-export': syncExport,
+  'sync-import': syncImport,
 };
 
 async function main(): Promise<void> {

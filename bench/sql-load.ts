@@ -1,7 +1,7 @@
 import pg from 'pg';
 import type { DatabaseUrls } from './databases.ts';
 import { type RequestRound, roundOf, seconds } from './interleave.ts';
-import { runtimeOptions } from './peers/chat-statements.ts';
+import { runtimeOptions } from './peers/as-principal.ts';
 
 /**
  * What the database is asked without any server before it, by node-postgres in this process: the limit of its side. Its

@@ -4,7 +4,8 @@
  */
 import { createServer } from 'node:http';
 import pg from 'pg';
-import { appendMessages, openChat, runtimeOptions } from './chat-statements.ts';
+import { runtimeOptions } from './as-principal.ts';
+import { appendMessages, openChat } from './chat-statements.ts';
 
 const pool = new pg.Pool({
   connectionString: process.env.DATABASE_URL,

@@ -1,22 +1,9 @@
-/** How a connection of request work begins. */
-export const runtimeOptions = '-c role=treeline_runtime -c timezone=UTC -c jit=off';
+import { asPrincipal } from './as-principal.ts';
 
 /**
- * The chat's statements without a gateway: one round trip each, and whoever asks is told in the statement itself, as the
- * gateway does. Each takes the principal as $1 and the project as $2, and answers one row, with the text `body`.
+ * The chat's statements without a gateway. Each takes the principal as $1 and the project as $2, and answers one row, with
+ * the text `body`.
  */
-const asPrincipal = (call: string) => `
-  select result.body
-  from (
-    select case when length(
-      set_config('app.current_user_id', $1, true)
-      || set_config('app.current_user_space_ids', '', true)
-      || set_config('app.current_user_scopes', 'registry:read,chat', true)
-      || set_config('feed.notify', 'after_commit', true)
-    ) < 0 then 0::bigint end as unlimited
-    offset 0
-  ) as asking
-  cross join lateral (select * from ${call} limit asking.unlimited) as result`;
 
 /** Takes the messages as $3, as JSON. */
 export const appendMessages = {
