@@ -97,7 +97,9 @@ create table sync.records (
   constraint records_key unique nulls not distinct (space_id, user_id, app_id, table_name, record_id),
   constraint records_owner_check check (num_nonnulls(space_id, user_id) = 1),
   constraint records_written_check check (num_nulls(written_at, written_position) in (0, 2)),
-  constraint records_deleted_check check (num_nulls(deleted_at, deleted_position) in (0, 2))
+  constraint records_deleted_check check (num_nulls(deleted_at, deleted_position) in (0, 2)),
+  -- Many small changes of many fields would make one that nobody can read.
+  constraint records_bytes_check check (bytes <= 20000000)
 ) with (fillfactor = 80);
 comment on table sync.records is 'Each record as all changes together make it: of each field the newest write. Kept by the log''s own insert.';
 comment on column sync.records.data is 'The fields, without those that the newest delete is newer than.';
@@ -142,21 +144,11 @@ create policy sync_changes_user_isolation on sync.sync_changes
 create policy sync_changes_space_member_read on sync.sync_changes for select
   using ((select auth.current_principal_id()) is not null and space_id = any ((select auth.current_space_ids())::text[]));
 
-create policy records_user_isolation on sync.records for select
+-- Also for what a trigger of the owner's keeps: of those rows alone that the writer may see. Nobody else has the privilege.
+create policy records_user_isolation on sync.records
   using (user_id = (select auth.current_principal_id()));
-create policy records_space_member_read on sync.records for select
+create policy records_space_member on sync.records
   using ((select auth.current_principal_id()) is not null and space_id = any ((select auth.current_space_ids())::text[]));
-
--- A trigger of the owner's keeps the records, of those rows alone that the writer may see.
-do $$
-begin
-  execute format(
-    'create policy records_kept_by_the_log on sync.records to %I using (
-       user_id = (select auth.current_principal_id())
-       or (select auth.current_principal_id()) is not null and space_id = any ((select auth.current_space_ids())::text[])
-     )', current_user);
-end
-$$;
 
 grant select on sync.sync_changes, sync.records to treeline_runtime;
 grant insert (user_id, space_id, app_id, table_name, record_id, op, data, field_meta, client_id, change_id, schema_version, actor,

@@ -39,7 +39,7 @@ begin
 end
 $$;
 
-create function sync.lift_fields(p_app_id text, p_table_name text, p_version int, p_fields sync.fields) returns sync.fields
+create function sync.lift_fields(p_app_id text, p_table_name text, p_version int, p_to int, p_fields sync.fields) returns sync.fields
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -50,7 +50,7 @@ declare
 begin
   for v_lift in
     select l.value from sync.app_versions v cross join lateral jsonb_array_elements(v.lifts) with ordinality l
-    where v.app_id = p_app_id and v.version > p_version and l.value ->> 'table' = p_table_name
+    where v.app_id = p_app_id and v.version > p_version and v.version <= p_to and l.value ->> 'table' = p_table_name
     order by v.version, l.ordinality
   loop
     for v_name in select r.key, r.value from jsonb_each_text(coalesce(v_lift -> 'rename', '{}')) r order by r.key loop
@@ -59,13 +59,16 @@ begin
       end if;
     end loop;
     for v_name in select d.value from jsonb_array_elements_text(coalesce(v_lift -> 'drop', '[]')) d loop
-      v_fields := row(v_fields.data - v_name.value, v_fields.field_meta - v_name.value, v_fields.field_positions - v_name.value);
+      -- Of a change, which has no positions, the time stays: that is when it wrote its record, whatever is left of it.
+      v_fields := row(v_fields.data - v_name.value,
+        case when v_fields.field_positions is null then v_fields.field_meta else v_fields.field_meta - v_name.value end,
+        v_fields.field_positions - v_name.value);
     end loop;
   end loop;
   return v_fields;
 end
 $$;
-comment on function sync.lift_fields is 'The fields of a row of an older schema version, as those of the newest one.';
+comment on function sync.lift_fields is 'The fields of a row of one schema version, as those of a newer one.';
 
 create function sync.register_version(p_app_id text, p_version int, p_lifts jsonb default '[]') returns int
 language plpgsql security definer
@@ -90,12 +93,17 @@ begin
     -- From here to there and back, or one after the other, would depend on the order.
     and not exists (select from jsonb_each_text(coalesce(l.value -> 'rename', '{}')) r where l.value -> 'rename' ? r.value)
     and (select count(distinct r.value) = count(*) from jsonb_each_text(coalesce(l.value -> 'rename', '{}')) r)
+    -- Renamed to or from a field that is dropped, which of the two would it be?
+    and not exists (
+      select from jsonb_each_text(coalesce(l.value -> 'rename', '{}')) r
+      where coalesce(l.value -> 'drop', '[]') ?| array[r.key, r.value]
+    )
     and jsonb_typeof(coalesce(l.value -> 'drop', '[]')) = 'array'
     and not jsonb_path_exists(coalesce(l.value -> 'drop', '[]'), 'strict $[*] ? (@.type() != "string")'), false)
   order by 1 limit 1;
   if found then
     perform registry.refuse('INVALID', format('Lift %s: expected {"table", "rename": {"from": "to"}, "drop": ["field"]}, without chains '
-      'of renames and no two to one name.', v_bad), jsonb_build_object('field', 'lifts', 'index', v_bad));
+      'of renames, no two to one name, and none from or to a field that is dropped: drop it in one version, rename in the next.', v_bad), jsonb_build_object('field', 'lifts', 'index', v_bad));
   end if;
   perform pg_advisory_xact_lock(hashtextextended('sync.app_versions', 0) # hashtextextended(p_app_id, 0));
   v_latest := sync.latest_version(p_app_id);
@@ -143,16 +151,17 @@ begin
     return v_state;
   end if;
   v_state.data := p_change.data;
-  select coalesce(jsonb_object_agg(f, p_change.field_meta -> f), '{}'), coalesce(jsonb_object_agg(f, p_change.position), '{}'),
-    max((p_change.field_meta ->> f)::timestamptz), bool_and(p_change.field_meta ? f)
-  into v_state.field_meta, v_state.field_positions, v_state.written_at, v_timed
-  from jsonb_object_keys(p_change.data) f;
+  -- Joined: to look into a large value for each field would unpack it as often.
+  select coalesce(jsonb_object_agg(f.key, m.value), '{}'), coalesce(jsonb_object_agg(f.key, p_change.position), '{}'),
+    count(*) = count(m.value)
+  into v_state.field_meta, v_state.field_positions, v_timed
+  from jsonb_object_keys(p_change.data) f (key)
+  left join jsonb_each_text(p_change.field_meta) m on m.key = f.key;
   if not v_timed then
     perform registry.refuse('INVALID', 'Each field needs the time of its write in field_meta: sync.push_changes fills in what is missing.');
   end if;
-  -- It writes nothing and says that the record is there.
-  v_state.written_at := coalesce(v_state.written_at,
-    (select max(m.value::timestamptz) from jsonb_each_text(p_change.field_meta) m), p_change.created_at);
+  -- Also of one that writes nothing, and says that the record is there.
+  v_state.written_at := coalesce((select max(m.value::timestamptz) from jsonb_each_text(p_change.field_meta) m), p_change.created_at);
   v_state.written_position := p_change.position;
   return v_state;
 end
@@ -166,6 +175,8 @@ as $$
 declare
   v_state sync.record_state;
   v_oldest timestamptz;
+  v_lost text[];
+  v_other_lost text[];
 begin
   v_state.position := greatest(p_one.position, p_other.position);
   if p_one.written_at is null or (p_other.written_at, p_other.written_position) > (p_one.written_at, p_one.written_position) then
@@ -192,21 +203,24 @@ begin
       return v_state;
     end if;
   end if;
-  select coalesce(jsonb_object_agg(w.key, w.value), '{}'), coalesce(jsonb_object_agg(w.key, w.time), '{}'),
-    coalesce(jsonb_object_agg(w.key, w.position), '{}')
-  into v_state.data, v_state.field_meta, v_state.field_positions
-  from (
-    select distinct on (f.key) f.key, f.value, f.time, f.position
-    from (
-      select d.key, d.value, p_one.field_meta ->> d.key as time, (p_one.field_positions ->> d.key)::bigint as position
-      from jsonb_each(p_one.data) d
-      union all
-      select d.key, d.value, p_other.field_meta ->> d.key, (p_other.field_positions ->> d.key)::bigint
-      from jsonb_each(p_other.data) d
-    ) f
-    order by f.key, f.time::timestamptz desc, f.position desc
-  ) w
-  where v_state.deleted_at is null or (w.time::timestamptz, w.position) > (v_state.deleted_at, v_state.deleted_position);
+  -- What loses is taken out of each. To put together what wins would take very long where values are large.
+  with one as (
+    select m.key, m.value::timestamptz as time, p.value::bigint as position
+    from jsonb_each_text(p_one.field_meta) m join jsonb_each_text(p_one.field_positions) p on p.key = m.key
+  ), other as (
+    select m.key, m.value::timestamptz as time, p.value::bigint as position
+    from jsonb_each_text(p_other.field_meta) m join jsonb_each_text(p_other.field_positions) p on p.key = m.key
+  )
+  select
+    coalesce(array_agg(key) filter (where (other.time, other.position) > (one.time, one.position)
+      or (one.time, one.position) <= (v_state.deleted_at, v_state.deleted_position)), '{}'),
+    coalesce(array_agg(key) filter (where (one.time, one.position) > (other.time, other.position)
+      or (other.time, other.position) <= (v_state.deleted_at, v_state.deleted_position)), '{}')
+  into v_lost, v_other_lost
+  from one full join other using (key);
+  v_state.data := (p_one.data - v_lost) || (p_other.data - v_other_lost);
+  v_state.field_meta := (p_one.field_meta - v_lost) || (p_other.field_meta - v_other_lost);
+  v_state.field_positions := (p_one.field_positions - v_lost) || (p_other.field_positions - v_other_lost);
   return v_state;
 end
 $$;
@@ -216,13 +230,15 @@ comment on function sync.merge_states is
 create aggregate sync.merged(sync.record_state) (sfunc = sync.merge_states, stype = sync.record_state);
 comment on aggregate sync.merged(sync.record_state) is 'The record as all of these make it.';
 
-create function sync.lift_state(p_app_id text, p_table_name text, p_version int, p_state sync.record_state) returns sync.record_state
+create function sync.lift_state(p_app_id text, p_table_name text, p_version int, p_to int, p_state sync.record_state)
+returns sync.record_state
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_state sync.record_state := p_state;
-  v_fields sync.fields := sync.lift_fields(p_app_id, p_table_name, p_version, row(p_state.data, p_state.field_meta, p_state.field_positions));
+  v_fields sync.fields := sync.lift_fields(p_app_id, p_table_name, p_version, p_to,
+    row(p_state.data, p_state.field_meta, p_state.field_positions));
 begin
   v_state.data := v_fields.data;
   v_state.field_meta := v_fields.field_meta;
@@ -231,19 +247,19 @@ begin
 end
 $$;
 
--- Two states of one record, each of its schema version.
+-- Two states of one record, each of its schema version, as one of the newer of the two. Volatile, to see what was registered
+-- since the statement began: it may have waited for a record that another transaction then wrote in a newer version.
 create function sync.merge_versions(
   p_app_id text, p_table_name text, p_version int, p_one sync.record_state, p_other_version int, p_other sync.record_state
 ) returns sync.record_state
-language plpgsql stable
+language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Either may be behind: another transaction may have known of a newer version, or not yet.
   if p_version < p_other_version then
-    return sync.merge_states(sync.lift_state(p_app_id, p_table_name, p_version, p_one), p_other);
+    return sync.merge_states(sync.lift_state(p_app_id, p_table_name, p_version, p_other_version, p_one), p_other);
   elsif p_other_version < p_version then
-    return sync.merge_states(p_one, sync.lift_state(p_app_id, p_table_name, p_other_version, p_other));
+    return sync.merge_states(p_one, sync.lift_state(p_app_id, p_table_name, p_other_version, p_version, p_other));
   end if;
   return sync.merge_states(p_one, p_other);
 end
@@ -264,6 +280,10 @@ begin
   if exists (select from new_rows n where n.created_at > clock_timestamp() + interval '1 day') then
     perform registry.refuse('INVALID', 'Expected changes that were stored in the past.');
   end if;
+  -- Lifts that are registered later would be applied to it.
+  if exists (select from new_rows n where n.schema_version > 1 and n.schema_version > sync.latest_version(n.app_id)) then
+    perform registry.refuse('UNSUPPORTED_VERSION', 'Expected changes of schema versions that are registered: see sync.register_version.');
+  end if;
   insert into sync.records as r (
     space_id, user_id, app_id, table_name, record_id, schema_version,
     data, field_meta, field_positions, written_at, written_position, deleted_at, deleted_position, position
@@ -274,7 +294,7 @@ begin
   from (
     select n.space_id, case when n.space_id is null then n.user_id end as user_id, n.app_id, n.table_name, n.record_id, l.version,
       sync.merged(case
-        when n.schema_version < l.version then sync.lift_state(n.app_id, n.table_name, n.schema_version, sync.state_of(n))
+        when n.schema_version < l.version then sync.lift_state(n.app_id, n.table_name, n.schema_version, l.version, sync.state_of(n))
         else sync.state_of(n)
       end) as state
     from new_rows n

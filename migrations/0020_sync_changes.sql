@@ -32,13 +32,28 @@ as $$
   select coalesce(jsonb_path_exists(p_value, format('$.**{%s}', p_most)::jsonpath), false)
 $$;
 
+-- A number of eight bytes can have a hundred thousand digits. Such ones no reader of JSON holds; of others with more digits
+-- than bytes, which are within what readers hold, there may be so many.
+create function sync.has_long_numbers(p_value jsonb, p_most_bytes bigint) returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_path_exists(p_value, 'strict $.** ? (@.type() == "number" && (@.abs() > 1e309 || @.abs() < 1e-400 && @ != 0))')
+    -- As an array: one by one they would be taken from the front of a list, which takes the square of their number.
+    or 330 * jsonb_array_length(jsonb_path_query_array(
+      p_value, 'strict $.** ? (@.type() == "number" && (@.abs() > 1e30 || @.abs() < 1e-30 && @ != 0))'
+    ))::bigint > p_most_bytes
+$$;
+
 create function sync.is_time(p_text text) returns boolean
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return p_text ~ '^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$' and isfinite(p_text::timestamptz);
-exception when invalid_datetime_format or datetime_field_overflow or invalid_parameter_value then
+  return p_text ~ '^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$'
+    -- In the year before the first, by an offset, it would be written as another time.
+    and p_text::timestamptz >= '0001-01-01T00:00:00Z';
+exception when invalid_datetime_format or datetime_field_overflow or invalid_time_zone_displacement_value then
   return false;
 end
 $$;
@@ -63,41 +78,71 @@ as $$
 $$;
 
 -- Whether one look at all of them finds nothing wrong: nearly always so, and told without taking them apart. What it leaves
--- to the table's constraints is the length of names.
-create function sync.are_plain(p_changes jsonb) returns boolean
+-- to the table's constraints is the length of names. Types are asked of the values themselves: filters and comparisons look
+-- into arrays.
+create function sync.are_plain(p_changes jsonb, p_app_id text, p_client_id text) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select not jsonb_path_exists(p_changes, '$[*] ? (
-      @.type() != "object"
-      || !(@.change_id.type() == "string") || !(@.client_id.type() == "string") || !(@.app_id.type() == "string")
-      || !(@.table_name.type() == "string") || !(@.record_id.type() == "string")
+  select not jsonb_path_exists(p_changes, '$[*].type() ? (@ != "object")')
+    and not jsonb_path_exists(p_changes, '$[*] ? (
+      !(@.change_id.type() == "string") || !(@.table_name.type() == "string") || !(@.record_id.type() == "string")
+      || !(@.app_id.type() == "string" || $common == true) || !(@.client_id.type() == "string" || $common == true)
       || !(@.op == "insert" || @.op == "update" || @.op == "delete")
       || !(@.data.type() == "object" || @.op == "delete" && (!exists(@.data) || @.data == null))
-      || exists(@.field_meta ? (@.type() != "object" && @ != null))
-      || exists(@.field_meta.* ? (@.type() != "string" || @ < "0001" || @ > $latest
+      || @.field_meta.type() != "object" && @.field_meta.type() != "null"
+      || @.field_meta.*.type() != "string"
+      || exists(@.field_meta.* ? (@ < "0001" || @ > $latest
         || !(@ like_regex "^[0-9]{4}-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?Z$")))
-      || exists(@.schema_version ? (@.type() != "number" && @ != null || @ > 1000000 || @ < -1000000))
-      || exists(@.space_id ? (@.type() != "string" && @ != null))
+      || @.space_id.type() != "string" && @.space_id.type() != "null"
+      || @.origin.type() != "string" && @.origin.type() != "null"
       || exists(@.origin ? (@ != "user" && @ != "agent" && @ != "system" && @ != "migration" && @ != null))
-      || exists(@.created_at ? (@ != null))
-    )', jsonb_build_object('latest', to_char((clock_timestamp() + interval '1 day') at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS')))
+      || @.created_at.type() != "string" && @.created_at.type() != "null"
+      || exists(@.created_at ? (@ != null && (@ < "0001" || @ > $now
+        || !(@ like_regex "^[0-9]{4}-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?Z$"))))
+    )', (
+      select jsonb_build_object('common', p_app_id is not null and p_client_id is not null,
+        'now', to_char(utc.now, 'YYYY-MM-DD"T"HH24:MI:SS'), 'latest', to_char(utc.now + interval '1 day', 'YYYY-MM-DD"T"HH24:MI:SS'))
+      from (select clock_timestamp() at time zone 'UTC' as now) utc
+    ))
+    -- As text: 1.0 is a whole number to a path, and none to a cast.
+    and not exists (select from jsonb_path_query(p_changes, '$[*].schema_version') v where v::text !~ '^(null|-?\d{1,9})$')
     and not sync.is_too_deep(p_changes, 502)
 $$;
 
+create function sync.is_known(p_app_id text, p_client_id text, p_change_id text) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+  return exists (
+    select from sync.sync_changes c
+    where c.user_id = auth.current_principal_id() and c.app_id = p_app_id and c.client_id = p_client_id and c.change_id = p_change_id
+  );
+end
+$$;
+comment on function sync.is_known is 'Whether the caller has a change stored under this id.';
+
 -- Says what is wrong with the first bad one, if any is.
-create function sync.name_bad_change(p_changes jsonb, p_called text, p_first bigint, p_most_bytes bigint) returns void
+create function sync.name_bad_change(
+  p_changes jsonb, p_app_id text, p_client_id text, p_called text, p_first bigint, p_most_bytes bigint
+) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_common jsonb := jsonb_strip_nulls(jsonb_build_object('app_id', p_app_id, 'client_id', p_client_id));
   v_bad record;
 begin
   select i.index, wrong.* into v_bad
   from (
     select ordinality - 1 as index, value as change, value -> 'data' as data, value ->> 'op' as op,
       case when jsonb_typeof(value -> 'field_meta') = 'object' then value -> 'field_meta' end as field_meta
-    from jsonb_array_elements(p_changes) with ordinality
+    from (
+      select e.ordinality, case when jsonb_typeof(e.value) = 'object' then e.value || v_common else e.value end as value
+      from jsonb_array_elements(p_changes) with ordinality e
+    ) of_common
   ) i
   cross join lateral (
     select * from (
@@ -147,9 +192,13 @@ begin
 end
 $$;
 
--- Refuses what may not be stored; p_known_bad: the table has refused one of them already.
-create function sync.check_changes(p_changes jsonb, p_called text, p_first bigint, p_most_bytes bigint, p_known_bad boolean default false)
-returns void
+-- Refuses what may not be stored; p_violated: the constraint that has refused it already, and so must this. What is given
+-- beside the changes is common to all of them: put into each, it would have to be built again, which takes long where they
+-- are large.
+create function sync.check_changes(
+  p_changes jsonb, p_app_id text, p_client_id text, p_schema_version int, p_called text, p_first bigint, p_most_bytes bigint,
+  p_violated text default null
+) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -157,17 +206,28 @@ as $$
 declare
   v_bad record;
 begin
-  if p_known_bad or octet_length(p_changes::text) > p_most_bytes or not sync.are_plain(p_changes) then
-    perform sync.name_bad_change(p_changes, p_called, p_first, p_most_bytes);
+  if p_violated = 'records_bytes_check' then
+    perform registry.refuse('PAYLOAD_TOO_LARGE', 'With this a record would take more than 20000000 bytes: put less into one record.',
+      jsonb_build_object('field', 'data', 'limit', 20000000));
   end if;
-  if jsonb_path_exists(p_changes, '$[*].schema_version ? (@ > 1)') then
-    select min(i.ordinality) - 1 as index, l.version as known, (i.value ->> 'schema_version')::int as version into v_bad
-    from jsonb_array_elements(p_changes) with ordinality i
-    join (
-      select a.app_id, sync.latest_version(a.app_id) as version from (select distinct value ->> 'app_id' as app_id from jsonb_array_elements(p_changes)) a
-    ) l on l.app_id = i.value ->> 'app_id'
-    where (i.value ->> 'schema_version')::int > l.version
-    group by l.version, (i.value ->> 'schema_version')::int
+  -- Before anything is written out.
+  if sync.has_long_numbers(p_changes, p_most_bytes) then
+    perform registry.refuse('PAYLOAD_TOO_LARGE', format('%s %s: expected changes of at most %s bytes together, with all digits of their '
+      'numbers: send the rest afterwards.', p_called, p_first, p_most_bytes), '{"index": 0, "field": null}');
+  end if;
+  if p_violated is not null or octet_length(p_changes::text) > p_most_bytes or not sync.are_plain(p_changes, p_app_id, p_client_id) then
+    perform sync.name_bad_change(p_changes, p_app_id, p_client_id, p_called, p_first, p_most_bytes);
+  end if;
+  if p_schema_version > 1 or jsonb_path_exists(p_changes, '$[*].schema_version ? (@ > 1)') then
+    select i.index, l.version as known, i.version into v_bad
+    from (
+      select min(ordinality) - 1 as index, coalesce(p_app_id, value ->> 'app_id') as app_id,
+        coalesce((value ->> 'schema_version')::int, p_schema_version) as version
+      from jsonb_array_elements(p_changes) with ordinality
+      group by 2, 3
+    ) i
+    cross join lateral (select sync.latest_version(i.app_id) as version) l
+    where i.version > l.version
     order by 1 limit 1;
     if found then
       perform registry.refuse('UNSUPPORTED_VERSION', format('%s %s: the server knows the app''s schema versions up to %s, and this is %s: an '
@@ -178,13 +238,16 @@ begin
   if jsonb_path_exists(p_changes, '$[*].space_id ? (@ != null)') then
     select s.index, s.space_id, m.role into v_bad
     from (
-      select min(ordinality) - 1 as index, value ->> 'space_id' as space_id
+      select ordinality - 1 as index, value ->> 'space_id' as space_id, coalesce(p_app_id, value ->> 'app_id') as app_id,
+        coalesce(p_client_id, value ->> 'client_id') as client_id, value ->> 'change_id' as change_id
       from jsonb_array_elements(p_changes) with ordinality
       where value ->> 'space_id' is not null
-      group by value ->> 'space_id'
+      offset 0
     ) s
     left join auth.space_members m on m.space_id = s.space_id and m.principal_id = auth.current_principal_id()
     where coalesce(m.role, '') not in ('owner', 'editor')
+      -- What was stored while it might be is only asked for again.
+      and not sync.is_known(s.app_id, s.client_id, s.change_id)
     order by s.index
     limit 1;
     if found then
@@ -196,13 +259,20 @@ begin
         jsonb_build_object('index', v_bad.index, 'field', 'spaceId'));
     end if;
   end if;
+  if p_violated is not null then
+    -- The table says so of what is not wrong in itself.
+    perform registry.refuse('PAYLOAD_TOO_LARGE', format('%ss from %s on: expected changes that take at most 10000000 bytes each, with the '
+      'times of all their fields.', p_called, p_first), '{"field": "data"}');
+  end if;
 end
 $$;
 
 -- ---- storing ---------------------------------------------------------------------------------------------------------
 
 -- All of them or none. What is stored under its change_id already is left as it is, if it says the same.
-create function sync.store_changes(p_changes jsonb, p_called text, p_first bigint) returns table (new jsonb, known jsonb)
+create function sync.store_changes(
+  p_changes jsonb, p_app_id text, p_client_id text, p_schema_version int, p_called text, p_first bigint
+) returns table (new jsonb, known jsonb)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -218,20 +288,21 @@ begin
     insert into sync.sync_changes (
       app_id, client_id, change_id, table_name, record_id, op, data, space_id, schema_version, actor, origin, created_at, field_meta
     )
-    select i.value ->> 'app_id', i.value ->> 'client_id', i.value ->> 'change_id', i.value ->> 'table_name', i.value ->> 'record_id',
-      i.value ->> 'op', nullif(i.value -> 'data', 'null'), i.value ->> 'space_id', greatest(coalesce((i.value ->> 'schema_version')::int, 1), 1),
+    select coalesce(p_app_id, i.value ->> 'app_id'), coalesce(p_client_id, i.value ->> 'client_id'), i.value ->> 'change_id',
+      i.value ->> 'table_name', i.value ->> 'record_id', i.value ->> 'op', nullif(i.value -> 'data', 'null'), i.value ->> 'space_id',
+      greatest(coalesce((i.value ->> 'schema_version')::int, p_schema_version, 1), 1),
       nullif(i.value -> 'actor', 'null'), i.value ->> 'origin', coalesce((i.value ->> 'created_at')::timestamptz, v_now),
       (
-        select coalesce(jsonb_object_agg(m.key, to_char(coalesce(m.time::timestamptz, v_now) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')), '{}')
-        from (
-          select f.key, f.value as time from jsonb_each_text(nullif(i.value -> 'field_meta', 'null')) f
-          union all
-          -- Of a field that says nothing, it was written now.
-          select d, null from jsonb_object_keys(case when i.value ->> 'op' <> 'delete' then i.value -> 'data' end) d
-          where not coalesce(i.value -> 'field_meta' ? d, false)
-        ) m
+        -- A field of which nothing is said was written now.
+        select coalesce(jsonb_object_agg(coalesce(m.key, f.key),
+          to_char(coalesce(m.value::timestamptz, v_now) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')), '{}')
+        from jsonb_each_text(nullif(i.value -> 'field_meta', 'null')) m
+        full join jsonb_object_keys(case when i.value ->> 'op' <> 'delete' then i.value -> 'data' end) f (key) on f.key = m.key
       )
     from jsonb_array_elements(p_changes) with ordinality i
+    -- The policies would refuse also what is stored and need not be again.
+    where i.value ->> 'space_id' is null or not sync.is_known(
+      coalesce(p_app_id, i.value ->> 'app_id'), coalesce(p_client_id, i.value ->> 'client_id'), i.value ->> 'change_id')
     order by i.ordinality
     on conflict (user_id, app_id, client_id, change_id) do nothing
     returning client_id, change_id, app_id, position
@@ -248,11 +319,17 @@ begin
       (c.table_name, c.record_id, c.op, coalesce(c.data, 'null'), c.space_id) is distinct from (
         i.value ->> 'table_name', i.value ->> 'record_id', i.value ->> 'op', coalesce(i.value -> 'data', 'null'), i.value ->> 'space_id'
       ) as differs
-    from jsonb_array_elements(p_changes) with ordinality i
+    from (
+      -- First, because the policies keep such an expression from being looked up in the index.
+      select e.value, e.ordinality, coalesce(p_app_id, e.value ->> 'app_id') as app_id,
+        coalesce(p_client_id, e.value ->> 'client_id') as client_id, e.value ->> 'change_id' as change_id
+      from jsonb_array_elements(p_changes) with ordinality e
+      offset 0
+    ) i
     cross join lateral (
       select c.* from sync.sync_changes c
-      where c.user_id = (select auth.current_principal_id()) and c.app_id = i.value ->> 'app_id'
-        and c.client_id = i.value ->> 'client_id' and c.change_id = i.value ->> 'change_id'
+      where c.user_id = (select auth.current_principal_id()) and c.app_id = i.app_id and c.client_id = i.client_id
+        and c.change_id = i.change_id
       limit 1
     ) c
   ) k;
@@ -274,30 +351,24 @@ as $$
 declare
   v_most constant int := 500;
   v_most_bytes constant bigint := 10000000;
-  v_common jsonb := jsonb_build_object('app_id', p_app_id, 'client_id', p_client_id);
   v_spaces text[] := sync.enter();
-  v_changes jsonb;
   v_stored record;
+  v_violated text;
 begin
-  if p_changes is null or jsonb_typeof(p_changes) <> 'array' or jsonb_array_length(p_changes) = 0 then
+  if p_app_id is null or p_client_id is null then
+    perform registry.refuse('INVALID', 'Expected an app and a client.', jsonb_build_object('field', case when p_app_id is null then 'appId' else 'clientId' end));
+  elsif p_changes is null or jsonb_typeof(p_changes) <> 'array' or jsonb_array_length(p_changes) = 0 then
     perform registry.refuse('INVALID', 'Expected at least one change, in an array.', '{"field": null}');
   elsif jsonb_array_length(p_changes) > v_most then
     perform registry.refuse('PAYLOAD_TOO_LARGE', format('Expected at most %s changes at once, got %s: send the rest afterwards.',
       v_most, jsonb_array_length(p_changes)), jsonb_build_object('limit', v_most));
   end if;
-  select jsonb_agg(case
-    when jsonb_typeof(i.value) <> 'object' then i.value
-    when p_schema_version is null or i.value ->> 'schema_version' is not null then i.value || v_common
-    else i.value || v_common || jsonb_build_object('schema_version', p_schema_version)
-  end order by i.ordinality)
-  into v_changes
-  from jsonb_array_elements(p_changes) with ordinality i;
-  perform sync.check_changes(v_changes, 'Change', 0, v_most_bytes);
+  perform sync.check_changes(p_changes, p_app_id, p_client_id, p_schema_version, 'Change', 0, v_most_bytes);
   begin
-    select * into v_stored from sync.store_changes(v_changes, 'Change', 0);
+    select * into v_stored from sync.store_changes(p_changes, p_app_id, p_client_id, p_schema_version, 'Change', 0);
   exception when check_violation then
-    perform sync.check_changes(v_changes, 'Change', 0, v_most_bytes, true);
-    raise;
+    get stacked diagnostics v_violated = constraint_name;
+    perform sync.check_changes(p_changes, p_app_id, p_client_id, p_schema_version, 'Change', 0, v_most_bytes, v_violated);
   end;
   return query
   select jsonb_agg(jsonb_build_object(
@@ -308,7 +379,7 @@ begin
     (select count(*)::int from jsonb_object_keys(v_stored.new)), pg_current_xact_id_if_assigned()::text, v_spaces
   from (
     select value, ordinality, row_number() over (partition by value ->> 'change_id' order by ordinality) as time
-    from jsonb_array_elements(v_changes) with ordinality
+    from jsonb_array_elements(p_changes) with ordinality
   ) i
   cross join lateral (select jsonb_build_array(p_app_id, p_client_id, i.value ->> 'change_id')::text as key, i.time) k;
 end
@@ -388,13 +459,14 @@ begin
         and (p_exclude_client_id is null or c.client_id <> p_exclude_client_id)
       order by c.position limit p_limit
     )
-    union all
+    -- One's own in a space are found twice. Left out here, they would all be looked at for each page.
+    union
     select c.position, c.id, c.bytes
     from unnest(p_spaces) s (id)
     cross join lateral (
       select c.position, c.id, c.bytes
       from sync.sync_changes c
-      where c.space_id = s.id and c.app_id = p_app_id and c.position > p_after and c.user_id <> v_user
+      where c.space_id = s.id and c.app_id = p_app_id and c.position > p_after
         and (c.xid >= v_from or c.xid = any (v_open)) and pg_visible_in_snapshot(c.xid, p_next)
         and (p_tables is null or c.table_name = any (p_tables))
         and (p_exclude_client_id is null or c.client_id <> p_exclude_client_id)
@@ -451,6 +523,7 @@ begin
         'record_id', c.record_id, 'op', c.op, 'client_id', c.client_id, 'change_id', c.change_id, 'actor', c.actor, 'origin', c.origin,
         'created_at', c.created_at, 'bytes', c.bytes,
         'data', case when lifted.fields is null then c.data else (lifted.fields).data end,
+        -- Without a field that was not dropped, it still says when it was written.
         'field_meta', case when lifted.fields is null then c.field_meta else (lifted.fields).field_meta end,
         'schema_version', greatest(c.schema_version, v_latest)
       ) order by c.position)
@@ -458,7 +531,7 @@ begin
       join sync.sync_changes c on c.id = f.id
       cross join lateral (
         select case when c.schema_version < v_latest and c.op <> 'delete'
-          then sync.lift_fields(c.app_id, c.table_name, c.schema_version, row(c.data, c.field_meta, '{}')) end as fields
+          then sync.lift_fields(c.app_id, c.table_name, c.schema_version, v_latest, row(c.data, c.field_meta, null)) end as fields
       ) lifted
       where f.before < p_most_bytes
     ), '[]'),
@@ -474,6 +547,46 @@ comment on function sync.read_changes is
 
 -- ---- records ---------------------------------------------------------------------------------------------------------
 
+-- Place by place, and no further than a page goes: whoever is in many spaces has not all of them looked at.
+create function sync.find_records(
+  p_places text[], p_app_id text, p_table_name text, p_after_place text, p_after_record_id text, p_limit int
+) returns table (place text, record sync.records)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_user uuid := auth.current_principal_id();
+  v_place text;
+  v_after text;
+  v_found int;
+  v_left int := p_limit;
+begin
+  foreach v_place in array p_places loop
+    continue when v_place < p_after_place;
+    -- A variable, because the policies keep an expression from being looked up in the index.
+    v_after := case when v_place = p_after_place then p_after_record_id else '' end;
+    if v_place = '' then
+      return query
+      select v_place, r from sync.records r
+      where r.space_id is null and r.user_id = v_user and r.app_id = p_app_id and r.table_name = p_table_name and r.record_id > v_after
+      order by r.record_id limit v_left;
+    else
+      return query
+      select v_place, r from sync.records r
+      where r.space_id = v_place and r.user_id is null and r.app_id = p_app_id and r.table_name = p_table_name and r.record_id > v_after
+      order by r.record_id limit v_left;
+    end if;
+    get diagnostics v_found = row_count;
+    v_left := v_left - v_found;
+    exit when v_left = 0;
+  end loop;
+end
+$$;
+
 create function sync.list_records(
   p_app_id text, p_table_name text, p_after_space_id text, p_after_record_id text, p_limit int, p_most_bytes bigint default 8000000
 ) returns table (snapshot pg_snapshot, records json, complete boolean, spaces text[])
@@ -483,33 +596,16 @@ set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
-  v_user uuid := auth.current_principal_id();
   v_spaces text[] := sync.enter();
   v_latest int := sync.latest_version(p_app_id);
 begin
   return query
   with found as (
-    select f.*, coalesce(sum(f.bytes) over (order by f.place, f.record_id rows between unbounded preceding and 1 preceding), 0) as before
-    from (
-      select f.* from (
-        -- One's own come first.
-        (
-          select '' as place, r.* from sync.records r
-          where r.space_id is null and r.user_id = v_user and r.app_id = p_app_id and r.table_name = p_table_name
-            and (p_after_space_id is null or p_after_space_id = '' and r.record_id > p_after_record_id)
-          order by r.record_id limit p_limit + 1
-        )
-        union all
-        select s.id as place, r.* from unnest(v_spaces) s (id)
-        cross join lateral (
-          select r.* from sync.records r
-          where r.space_id = s.id and r.user_id is null and r.app_id = p_app_id and r.table_name = p_table_name
-            and (p_after_space_id is null or s.id > p_after_space_id or s.id = p_after_space_id and r.record_id > p_after_record_id)
-          order by r.record_id limit p_limit + 1
-        ) r
-      ) f
-      order by f.place, f.record_id limit p_limit + 1
-    ) f
+    select f.place, (f.record).*,
+      coalesce(sum((f.record).bytes) over (order by f.place, (f.record).record_id rows between unbounded preceding and 1 preceding), 0) as before
+    -- One's own come first.
+    from sync.find_records(array[''] || v_spaces, p_app_id, p_table_name, coalesce(p_after_space_id, ''), coalesce(p_after_record_id, ''),
+      p_limit + 1) f
   ), page as (
     select f.* from found f where f.before < p_most_bytes order by f.place, f.record_id limit p_limit
   )
@@ -523,7 +619,8 @@ begin
       ) order by p.place, p.record_id)
       from page p
       cross join lateral (
-        select l.* from sync.lift_fields(p.app_id, p.table_name, p.schema_version, row(p.data, p.field_meta, p.field_positions)) l
+        select l.* from sync.lift_fields(p.app_id, p.table_name, p.schema_version, v_latest,
+          row(p.data, p.field_meta, p.field_positions)) l
         where p.schema_version < v_latest
         union all
         select p.data, p.field_meta, p.field_positions where p.schema_version >= v_latest
@@ -558,14 +655,14 @@ begin
       coalesce(r.record_id, l.record_id), r.state, l.state
     from (
       select c.app_id, c.table_name, c.record_id,
-        sync.merged(sync.lift_state(c.app_id, c.table_name, c.schema_version, sync.state_of(c))) as state
+        sync.merged(sync.lift_state(c.app_id, c.table_name, c.schema_version, sync.latest_version(c.app_id), sync.state_of(c))) as state
       from sync.sync_changes c
       where case when v_owner.space_id is null then c.user_id = v_owner.user_id and c.space_id is null else c.space_id = v_owner.space_id end
       group by c.app_id, c.table_name, c.record_id
     ) l
     full join (
       select r.app_id, r.table_name, r.record_id, sync.lift_state(r.app_id, r.table_name, r.schema_version,
-        row(r.data, r.field_meta, r.field_positions, r.written_at, r.written_position, r.deleted_at, r.deleted_position, r.position)) as state
+        sync.latest_version(r.app_id), row(r.data, r.field_meta, r.field_positions, r.written_at, r.written_position, r.deleted_at, r.deleted_position, r.position)) as state
       from sync.records r
       where r.space_id is not distinct from v_owner.space_id and r.user_id is not distinct from v_owner.user_id
     ) r on r.app_id = l.app_id and r.table_name = l.table_name and r.record_id = l.record_id
@@ -634,14 +731,15 @@ as $$
 declare
   v_most_bytes constant bigint := 100000000;
   v_stored record;
+  v_violated text;
 begin
   perform sync.enter();
-  perform sync.check_changes(p_lines, 'Line', p_first_line, v_most_bytes);
+  perform sync.check_changes(p_lines, null, null, null, 'Line', p_first_line, v_most_bytes);
   begin
-    select * into v_stored from sync.store_changes(p_lines, 'Line', p_first_line);
+    select * into v_stored from sync.store_changes(p_lines, null, null, null, 'Line', p_first_line);
   exception when check_violation then
-    perform sync.check_changes(p_lines, 'Line', p_first_line, v_most_bytes, true);
-    raise;
+    get stacked diagnostics v_violated = constraint_name;
+    perform sync.check_changes(p_lines, null, null, null, 'Line', p_first_line, v_most_bytes, v_violated);
   end;
   return query
   select (select count(*)::int from jsonb_object_keys(v_stored.new)), (
@@ -659,6 +757,7 @@ comment on function sync.import_changes is
 
 revoke execute on all functions in schema sync from public;
 grant execute on function sync.enter, sync.latest_version, sync.rename_field, sync.lift_fields, sync.register_version, sync.is_too_deep,
-  sync.is_time, sync.find_bad_time, sync.are_plain, sync.name_bad_change, sync.check_changes, sync.store_changes, sync.push_changes, sync.first_changes, sync.further_changes,
-  sync.find_changes, sync.read_changes, sync.list_records, sync.export_changes, sync.import_changes
+  sync.has_long_numbers, sync.is_time, sync.find_bad_time, sync.are_plain, sync.is_known, sync.name_bad_change, sync.check_changes,
+  sync.store_changes, sync.push_changes, sync.first_changes, sync.further_changes,
+  sync.find_changes, sync.read_changes, sync.find_records, sync.list_records, sync.export_changes, sync.import_changes
 to treeline_runtime;

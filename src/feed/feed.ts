@@ -26,6 +26,8 @@ export interface Feed {
    * @throws RequestError CURSOR_EXPIRED when the log no longer holds all of it
    */
   replay(span: ReplaySpan): AsyncGenerator<FeedEvent[]>;
+  /** Reads for somebody who comes back, in turn: those who do so by the hundred leave connections for everybody else. */
+  inTurn<Result>(read: () => Promise<Result>): Promise<Result>;
   /** Where the log stands now, as a cursor: whatever is read after the call is at least as new. */
   now(): Promise<string>;
   cursorOf(place: Place): string;
@@ -71,8 +73,9 @@ export async function openFeed(options: {
   const { log, pool, ownerPool } = options;
   const hub = createHub();
   const replayTurn = pLimit(Math.max(1, Math.floor((pool.options.max ?? 10) / 2)));
+  // Not within the time that listening may take: in a database that was restored it counts all changes anew.
+  let seal: CursorSeal | null = await openEpoch(ownerPool);
   const doorbell = createDoorbell(options);
-  let seal: CursorSeal | null = null;
 
   const reader = createReader({
     log,
@@ -126,7 +129,6 @@ export async function openFeed(options: {
       let place = after;
       while (isWanted() && (place.within !== null || place.prev !== until.prev)) {
         const from = place;
-        // Page by page in turn: those who come back by the hundred leave connections for everybody else.
         const page = await replayTurn(() =>
           readPage(pool, { after: from, next: until.prev, topics, limit: replayPageSize }),
         );
@@ -136,6 +138,7 @@ export async function openFeed(options: {
         if (page.events.length > 0) yield page.events;
       }
     },
+    inTurn: (read) => replayTurn(read),
     now: async () => encodeCursor(await currentPlace(pool), currentSeal()),
     cursorOf: (place) => encodeCursor(place, currentSeal()),
     placeOf: (cursor, kind = 'feed') => decodeCursor(cursor, currentSeal(), kind),

@@ -53,9 +53,23 @@ export function answerHeavy(context: RequestContext, { bytes, fits }: Heavy): vo
   if (fits === false || budget.answered > mostAnsweredBytes) throw tooMuch();
 }
 
+const answeredParts = new WeakMap<Heavy, Set<string>>();
+
+/**
+ * For a lesser part of a large value, whose bytes count with the value itself: only asked for again, under another name, it
+ * is more than was read.
+ * @throws RequestError LIMIT_EXCEEDED when it is too much
+ */
+export function answerPart(context: RequestContext, value: Heavy, part: string): void {
+  const answered = answeredParts.get(value) ?? new Set();
+  answeredParts.set(value, answered);
+  if (answered.has(part)) answerHeavy(context, value);
+  answered.add(part);
+}
+
 export function tooMuch(): RequestError {
   return new RequestError(
     'LIMIT_EXCEEDED',
-    `One operation reads at most ${mostLoadedBytes} bytes of messages and files: ask for fewer at once.`,
+    `One operation reads at most ${mostLoadedBytes} bytes of messages, files and changes: ask for fewer at once.`,
   );
 }

@@ -95,6 +95,23 @@ describe('a push', () => {
     expect((await pullAll(gateway, ada)).changes).toEqual([]);
   });
 
+  test('is accepted again also by who may no longer write where it is stored', async () => {
+    const [ada, bob] = [await person(), await person()];
+    await makeSpace(gateway, ada, 'past');
+    await setSpaceMember(gateway, ada, 'past', bob, 'EDITOR');
+    const change = { changeId: 'c', recordId: 'r', spaceId: 'past' };
+    const first = await push(gateway, bob, 'phone', [change]);
+    for (const role of ['VIEWER', null] as const) {
+      await setSpaceMember(gateway, ada, 'past', bob, role);
+      const again = await push(gateway, bob, 'phone', [change]);
+      expect(again.accepted).toMatchObject([{ duplicate: true, position: first.accepted?.[0]?.position }]);
+      const other = await push(gateway, bob, 'phone', [change, { ...change, changeId: 'd' }]);
+      expect(other.userErrors).toMatchObject([{ path: ['input', 'changes', '1', 'spaceId'] }]);
+      const differs = await push(gateway, bob, 'phone', [{ ...change, data: { text: 'other' } }]);
+      expect(differs.userErrors).toMatchObject([{ code: 'CONFLICT' }]);
+    }
+  });
+
   test('under an id that something else is stored under is a CONFLICT', async () => {
     const ada = await person();
     await push(gateway, ada, 'phone', numbered('c', 2));
@@ -258,6 +275,38 @@ describe('a pull', () => {
     expect(await refusal({ since: cursor })).toBe('BAD_CURSOR');
   });
 
+  test('asks for at most 100 tables: each change is held against each of them', async () => {
+    const ada = await person();
+    const tables = Array.from({ length: 101 }, (_, n) => `t${n}`);
+    const { errors } = await gateway.request(pullDocument, { appId, tables }, { token: ada.token });
+    expect(errors?.[0]).toMatchObject({
+      message: expect.stringContaining('at most 100'),
+      extensions: { code: 'BAD_USER_INPUT' },
+    });
+    await push(gateway, ada, 'phone', [{ changeId: 'a', table: 't99' }]);
+    expect(idsOf(await pull(gateway, ada, { tables: tables.slice(0, 100) }))).toEqual(['a']);
+  });
+
+  test.each(['actor', 'fieldMeta', 'data'])(
+    'answers %s again and again only as far as an operation may',
+    async (field) => {
+      const ada = await person();
+      const text = 'x'.repeat(3_000_000);
+      await push(gateway, ada, 'phone', [
+        {
+          changeId: 'a',
+          data: field === 'fieldMeta' ? manyFields : { text },
+          ...(field === 'actor' ? { actor: text } : {}),
+        },
+      ]);
+      const aliases = Array.from({ length: 40 }, (_, n) => `a${n}: ${field}`).join(' ');
+      const ask = (selection: string) =>
+        gateway.request(`{ syncChanges(appId: "${appId}") { changes { ${selection} } } }`, {}, { token: ada.token });
+      expect((await ask(`data fieldMeta actor`)).errors).toBeUndefined();
+      expect((await ask(aliases)).errors?.[0]?.extensions.code).toBe('LIMIT_EXCEEDED');
+    },
+  );
+
   test('needs the scope sync, which admin does not imply', async () => {
     const clerk = await person(['REGISTRY_READ', 'ADMIN']);
     for (const document of [
@@ -313,6 +362,8 @@ describe('a space', () => {
   });
 });
 
+const manyFields = Object.fromEntries(Array.from({ length: 50_000 }, (_, n) => [`field-${n}`, n]));
+
 describe('records', () => {
   const at = (second: number) => `2026-11-20T10:00:${String(second).padStart(2, '0')}Z`;
   const times = (second: number) => ({ text: at(second), done: at(second) });
@@ -360,6 +411,17 @@ describe('records', () => {
       deletion: { at: '2026-11-20T10:00:20Z' },
       write: { at: '2026-11-20T10:00:30Z' },
     });
+  });
+
+  test('have a size that can be listed, however many small changes made them', async () => {
+    const ada = await person();
+    const large = (n: number) => ({ changeId: `l${n}`, recordId: 'r', data: { [`part ${n}`]: 'x'.repeat(9_000_000) } });
+    for (const n of [0, 1]) expect((await push(gateway, ada, 'phone', [large(n)])).userErrors).toEqual([]);
+    const refused = await push(gateway, ada, 'phone', [large(2)]);
+    expect(refused.userErrors).toMatchObject([{ code: 'PAYLOAD_TOO_LARGE', details: { limit: 20_000_000 } }]);
+    expect(refused.userErrors[0]?.message).toContain('a record');
+    expect(idsOf(await pullAll(gateway, ada))).toEqual(['l0', 'l1']);
+    expect(await listRecords(gateway, ada)).toHaveLength(1);
   });
 
   test('go on from the cursor of the first page, whatever changed while the others were read', async () => {
@@ -416,7 +478,8 @@ describe('a schema version', () => {
       [{ done: true }, 2],
       [{ name: 'b' }, 2],
     ]);
-    expect(Object.keys(changes[0]?.fieldMeta ?? {})).toEqual(['name']);
+    // The time of what was dropped stays: it is when the record was written.
+    expect(Object.keys(changes[0]?.fieldMeta ?? {}).toSorted()).toEqual(['color', 'name']);
     expect((await listRecords(gateway, ada, app)).map(({ data }) => data)).toEqual([
       { name: 'a', done: true },
       { name: 'b' },
@@ -427,6 +490,8 @@ describe('a schema version', () => {
       [{ ...app, version: 2, lifts: [] }, 'CONFLICT'],
       [{ ...app, version: 4 }, 'INVALID'],
       [{ ...app, version: 3, lifts: [{ table: 'note', rename: { a: 'b', b: 'c' } }] }, 'INVALID'],
+      [{ ...app, version: 3, lifts: [{ table: 'note', rename: { a: 'b' }, drop: ['b'] }] }, 'INVALID'],
+      [{ ...app, version: 3, lifts: [{ table: 'note', rename: { a: 'b' }, drop: ['a'] }] }, 'INVALID'],
     ] as const) {
       expect((await register(input)).data.registerSyncVersion.userErrors).toMatchObject([{ code }]);
     }

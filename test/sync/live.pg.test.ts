@@ -98,7 +98,9 @@ describe('what is pushed', () => {
 
   test('costs one statement for all who watch the same', async () => {
     const ada = await person();
-    const watching = await Promise.all(Array.from({ length: 5 }, () => follow(gateway, ada)));
+    const watching: Awaited<ReturnType<typeof follow>>[] = [];
+    // One after the other: each waits until one more stands.
+    for (let n = 0; n < 5; n += 1) watching.push(await follow(gateway, ada));
     await push(gateway, ada, 'phone', numbered('warm', 1));
     for (const one of watching) await one.next();
     gateway.takeStatements();

@@ -60,7 +60,8 @@ async function fromOwnLog({ feed, subscriber, group }: Return, log: OwnLog<WithC
     const mark = await feed.fresh();
     subscriber.page = mark.page;
     for (let complete = false; !complete && !subscriber.ended; ) {
-      const read = await group.readLog(log, place, mark.place.prev);
+      const from = place;
+      const read = await feed.inTurn(() => group.readLog(log, from, mark.place.prev));
       for (const delivery of read.deliveries) {
         if (subscriber.ended) return;
         await subscriber.replay(delivery);
@@ -82,7 +83,8 @@ async function inOrder(back: Return, order: OwnOrder<WithCursor>): Promise<void>
     // Nothing was missed until here.
     if (number === null) continue;
     for (let complete = false; !complete && !subscriber.ended; ) {
-      const read = await group.readOn(order, number, place);
+      const from: number = number;
+      const read = await feed.inTurn(() => group.readOn(order, from, place));
       for (const delivery of read.deliveries) {
         if (subscriber.ended) return;
         await subscriber.replay(delivery);

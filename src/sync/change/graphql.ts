@@ -1,6 +1,6 @@
 import type { RequestContext } from '../../auth/context.ts';
 import type { Place } from '../../feed/cursor.ts';
-import { answerHeavy } from '../../graphql/budget.ts';
+import { answerHeavy, answerPart } from '../../graphql/budget.ts';
 import { builder } from '../../graphql/builder.ts';
 import { readSize } from '../../graphql/connection.ts';
 import { addMutation } from '../../graphql/payload.ts';
@@ -13,7 +13,7 @@ import {
   type Push,
   pullSizes,
 } from './model.ts';
-import { pullChanges, pushChanges } from './service.ts';
+import { pullChanges, pushChanges, toFilter } from './service.ts';
 
 export const SyncOp = builder.enumType('SyncOp', {
   description: 'What a change does to its record.',
@@ -51,8 +51,11 @@ const SyncChange = builder.objectRef<PlacedChange>('SyncChange').implement({
     fieldMeta: t.field({
       type: 'JSON',
       description:
-        'When each field was written: {"field": "2026-11-21T09:30:00.000000Z"}, always in UTC with microseconds. Of a delete the newest time is that of the delete; where there is none, `createdAt` is.',
-      resolve: (change) => change.field_meta,
+        'When each field was written: {"field": "2026-11-21T09:30:00.000000Z"}, always in UTC with microseconds. The newest time is that of the write, or of the delete, as a whole; where there is none, `createdAt` is.',
+      resolve: (change, _args, context) => {
+        answerPart(context, change, 'fieldMeta');
+        return change.field_meta;
+      },
     }),
     clientId: t.exposeString('client_id', { description: 'The client that pushed it.' }),
     changeId: t.exposeString('change_id', { description: "The client's own id of it." }),
@@ -68,7 +71,10 @@ const SyncChange = builder.objectRef<PlacedChange>('SyncChange').implement({
       type: 'JSON',
       nullable: true,
       description: 'Who did it, as the client says; the user where it says nothing.',
-      resolve: (change) => change.actor ?? { type: 'user', id: change.user_id },
+      resolve: (change, _args, context) => {
+        answerPart(context, change, 'actor');
+        return change.actor ?? { type: 'user', id: change.user_id };
+      },
     }),
     origin: t.string({
       nullable: true,
@@ -117,7 +123,7 @@ builder.queryField('syncChanges', (t) =>
       "What offline clients changed, after a cursor, each change exactly once: the caller's own and that of its spaces. A page of large changes may hold fewer than asked for, and says that there are more. CURSOR_EXPIRED when the caller came into a space or left one since: read syncRecords anew. Scope sync.",
     args: {
       appId: t.arg.string({ required: true, description: 'The app.' }),
-      tables: t.arg.stringList({ description: 'Only these tables; all when left out.' }),
+      tables: t.arg.stringList({ description: 'Only these tables, 100 at most; all when left out.' }),
       since: t.arg({
         type: 'Cursor',
         description:
@@ -130,15 +136,11 @@ builder.queryField('syncChanges', (t) =>
       }),
     },
     extensions: { page: pullSizes },
-    resolve: (_root, { appId, tables, since, excludeClientId, first }, context) =>
-      pullChanges(
-        context,
-        { appId, tables: tables ?? null, excludeClientId: excludeClientId ?? null },
-        {
-          after: since == null ? null : context.feed.placeOf(since, 'sync'),
-          limit: readSize('first', first, pullSizes) ?? pullSizes.usual,
-        },
-      ),
+    resolve: (_root, { since, first, ...filter }, context) =>
+      pullChanges(context, toFilter(filter), {
+        after: since == null ? null : context.feed.placeOf(since, 'sync'),
+        limit: readSize('first', first, pullSizes) ?? pullSizes.usual,
+      }),
   }),
 );
 

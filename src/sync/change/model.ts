@@ -82,6 +82,9 @@ export interface PlacedReceipt extends Receipt {
   place: Place;
 }
 
+/** Each change is held against each of them. */
+export const mostTables = 100;
+
 export const pullSizes = { usual: 500, most: 1_000 } as const;
 
 /** How much of changes one page holds at most, in bytes; with its last one it may be more. */

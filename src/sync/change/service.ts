@@ -4,11 +4,34 @@ import { findUnstorable } from '../../db/storable.ts';
 import type { Place } from '../../feed/cursor.ts';
 import { withTransaction } from '../../feed/snapshot.ts';
 import { loadHeavy, tooMuch } from '../../graphql/budget.ts';
-import { Refusal } from '../../kernel/errors.ts';
+import { Refusal, RequestError } from '../../kernel/errors.ts';
 import { notOfThisLog, requireSameSight, sightOf } from '../sight.ts';
-import type { ChangeFilter, ChangePage, ChangeRow, PlacedReceipt, Push } from './model.ts';
-import { pageBytes } from './model.ts';
+import {
+  type ChangeFilter,
+  type ChangePage,
+  type ChangeRow,
+  mostTables,
+  type PlacedReceipt,
+  type Push,
+  pageBytes,
+} from './model.ts';
 import { insertChanges, type Pushed, readChanges } from './store.ts';
+
+/** @throws RequestError BAD_USER_INPUT for more tables than can be asked for at once */
+export function toFilter(given: {
+  appId: string;
+  tables?: readonly string[] | null | undefined;
+  excludeClientId?: string | null | undefined;
+}): ChangeFilter {
+  const { appId, tables = null, excludeClientId = null } = given;
+  if (tables !== null && tables.length > mostTables) {
+    throw new RequestError(
+      'BAD_USER_INPUT',
+      `Expected at most ${mostTables} tables, got ${tables.length}: leave them out to get all.`,
+    );
+  }
+  return { appId, tables, excludeClientId };
+}
 
 /** Some changes after a place, up to a snapshot. */
 export interface Span {

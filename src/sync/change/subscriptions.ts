@@ -6,7 +6,7 @@ import { RequestError } from '../../kernel/errors.ts';
 import { otherSight, sightOf } from '../sight.ts';
 import { SyncPage, type SyncPageShape } from './graphql.ts';
 import type { ChangeFilter } from './model.ts';
-import { readPage } from './service.ts';
+import { readPage, toFilter } from './service.ts';
 import { listVisibleSpaces } from './store.ts';
 
 type Update = LiveUpdate<SyncPageShape>;
@@ -22,19 +22,24 @@ addSubscription({
   type: SyncPage,
   args: (arg) => ({
     appId: arg.string({ required: true, description: 'The app.' }),
-    tables: arg.stringList({ description: 'Only these tables; all when left out.' }),
+    tables: arg.stringList({ description: 'Only these tables, 100 at most; all when left out.' }),
     excludeClientId: arg.string({ description: 'The client that asks: what it pushed itself is not told.' }),
   }),
-  live: async ({ appId, tables, excludeClientId }, context) => {
-    const filter = { appId, tables: tables ?? null, excludeClientId: excludeClientId ?? null };
+  live: async (given, context) => {
+    const filter = toFilter(given);
     const spaces = await listVisibleSpaces(context);
     return {
       topics: ['sync_changes', 'space_members'],
       of: [`user:${context.viewer.principalId}`, ...spaces.map((id) => `space:${id}` as const)],
       coalesce: false,
       log: logOf(filter, sightOf(spaces)),
-      // Before any subscriber's own beginning: whatever it is not told by then, this tells.
-      open: async ({ feed }) => follow(filter, sightOf(spaces), await feed.fresh()),
+      async open(opened) {
+        // Before any subscriber's own beginning: whatever it is not told by then, this tells.
+        const begun = await opened.feed.fresh();
+        // A space that was joined since it was asked for, before anybody listened.
+        if (sightOf(await listVisibleSpaces(opened)) !== sightOf(spaces)) throw otherSight();
+        return follow(filter, sightOf(spaces), begun);
+      },
     };
   },
 });

@@ -37,9 +37,9 @@ export interface Effect {
   op: Op;
   /** The fields that it writes; of no meaning to a delete. */
   data: Data | null;
-  /** When each field was written. */
+  /** When each field was written; the newest time is that of the change as a whole. */
   fieldMeta: Readonly<Record<string, string>>;
-  /** When it happened, where `fieldMeta` says nothing of it: of deletes and of writes without a field. */
+  /** When it happened, where `fieldMeta` says nothing of it. */
   at: string;
   position: string;
 }
@@ -54,14 +54,13 @@ export function isNewer(one: Moment, other: Moment | null): boolean {
 /** The record as this one change makes it. */
 export function stateOf({ op, data, fieldMeta, at, position }: Effect): RecordState {
   const times = new Map(Object.entries(fieldMeta));
-  if (op === 'delete')
-    return { fields: {}, written: null, deleted: { at: newest([...times.values()]) ?? at, position } };
+  const whole = { at: newest([...times.values()]) ?? at, position };
+  if (op === 'delete') return { fields: {}, written: null, deleted: whole };
   const fields = Object.entries(data ?? {}).map(([name, value]): [string, Field] => [
     name,
     { value, at: times.get(name) ?? at, position },
   ]);
-  const writtenAt = newest(fields.map(([, field]) => field.at)) ?? newest([...times.values()]) ?? at;
-  return { fields: Object.fromEntries(fields), written: { at: writtenAt, position }, deleted: null };
+  return { fields: Object.fromEntries(fields), written: whole, deleted: null };
 }
 
 export function merge(one: RecordState, other: RecordState): RecordState {

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { finished, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { constants, createGunzip, createGzip } from 'node:zlib';
+import pLimit, { type LimitFunction } from 'p-limit';
 import { type RequestContext, requireScope } from '../../auth/context.ts';
 import { Refusal } from '../../kernel/errors.ts';
 import { answerRefusals, type HttpExchange, sendJson, sendRefusal, unlessStalled } from '../../kernel/exchange.ts';
@@ -26,7 +27,9 @@ export interface ImportLimits {
   mostBytes: number;
 }
 
-const mostImportsAtOnce = 2;
+/** Their files wait on the disk, those that are stored are at the database. */
+const mostUploadsAtOnce = 8;
+const mostStoredAtOnce = 2;
 const longestUploadMs = 3_600_000;
 const packedChunkBytes = 256 * 1024;
 const ndjson = 'application/x-ndjson';
@@ -46,7 +49,8 @@ export function createExportRoom(stallMs: number) {
 }
 
 export function createImportRoom(limits: ImportLimits) {
-  const places = createPlaces({ one: 'import', many: 'imports' }, mostImportsAtOnce);
+  const places = createPlaces({ one: 'import', many: 'imports' }, mostUploadsAtOnce);
+  const storing = pLimit(mostStoredAtOnce);
 
   async function visit(exchange: SyncExchange): Promise<void> {
     const { viewer } = exchange.context;
@@ -56,7 +60,9 @@ export function createImportRoom(limits: ImportLimits) {
       const expected = `Expected Content-Type ${ndjson}, in UTF-8, as it is or with Content-Encoding gzip.`;
       return sendRefusal(exchange, 415, 'INVALID', expected);
     }
-    await answerRefusals(exchange, () => places.take(viewer.principalId, () => receiveImport(exchange, limits)));
+    await answerRefusals(exchange, () =>
+      places.take(viewer.principalId, () => receiveImport(exchange, limits, storing)),
+    );
   }
 
   return { name: 'import', path: /^\/import\/sync$/, visit };
@@ -124,7 +130,11 @@ function isLines({ headers }: IncomingMessage): boolean {
   );
 }
 
-async function receiveImport(exchange: SyncExchange, { stallMs, mostBytes }: ImportLimits): Promise<void> {
+async function receiveImport(
+  exchange: SyncExchange,
+  { stallMs, mostBytes }: ImportLimits,
+  storing: LimitFunction,
+): Promise<void> {
   const { request, response, context } = exchange;
   const gone = new AbortController();
   response.once('close', () => gone.abort());
@@ -133,7 +143,7 @@ async function receiveImport(exchange: SyncExchange, { stallMs, mostBytes }: Imp
     const digested = await unlessStalled(exchange, { stallMs, longestMs: longestUploadMs }, () =>
       unpacked(request, (chunks) => spool(file, chunks, mostBytes)),
     );
-    const { changes, stored, known, apps } = await importChanges(context, file, digested, gone.signal);
+    const { changes, stored, known, apps } = await storing(() => importChanges(context, file, digested, gone.signal));
     sendJson(response, 200, {
       changes,
       stored,

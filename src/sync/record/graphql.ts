@@ -1,4 +1,4 @@
-import { answerHeavy } from '../../graphql/budget.ts';
+import { answerHeavy, answerPart } from '../../graphql/budget.ts';
 import { builder } from '../../graphql/builder.ts';
 import { readPage, toConnection } from '../../graphql/connection.ts';
 import { deletedAt, deletionOf, type ListedRecord, listSizes, type Moment, writeOf } from './model.ts';
@@ -31,12 +31,18 @@ const SyncRecord = builder.objectRef<ListedRecord>('SyncRecord').implement({
     fieldMeta: t.field({
       type: 'JSON',
       description: 'When each field was written: {"field": "2026-11-21T09:30:00.000000Z"}, in UTC with microseconds.',
-      resolve: (record) => record.field_meta,
+      resolve: (record, _args, context) => {
+        answerPart(context, record, 'fieldMeta');
+        return record.field_meta;
+      },
     }),
     fieldPositions: t.field({
       type: 'JSON',
       description: 'The position of the change that wrote each field: of two with the same time the greater one won.',
-      resolve: (record) => record.field_positions,
+      resolve: (record, _args, context) => {
+        answerPart(context, record, 'fieldPositions');
+        return record.field_positions;
+      },
     }),
     spaceId: t.exposeString('space_id', {
       nullable: true,

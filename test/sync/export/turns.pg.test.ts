@@ -171,17 +171,22 @@ describe('an export', () => {
   });
 });
 
+type Begun = Awaited<ReturnType<typeof beginImport>>;
+
 describe('an import', () => {
-  test("is one of a user's, two are on their way at once, and a third is asked to wait", async () => {
-    const [ben, cleo, dora] = await Promise.all(['b', 'c', 'd'].map((name) => makeAuthor(gateway, `importer-${name}`)));
-    const [one, two] = [await beginImport(ben as Person), await beginImport(cleo as Person)];
-    expect(await importFile(gateway, dora as Person, '')).toMatchObject(busy);
-    one.request.end('}');
-    expect((await readAnswer(await one.response)).status).toBe(400);
-    expect((await importFile(gateway, dora as Person, '')).status).toBe(400);
-    expect(await importFile(gateway, cleo as Person, '')).toMatchObject(busy);
-    two.request.end('}');
-    expect((await readAnswer(await two.response)).status).toBe(400);
+  test("is one of a user's, eight are on their way at once, and a ninth is asked to wait", async () => {
+    const others = await Promise.all(Array.from({ length: 8 }, (_, n) => makeAuthor(gateway, `importer-${n}`)));
+    const late = await makeAuthor(gateway, 'importer-late');
+    const [one, ...rest] = await Promise.all(others.map((other) => beginImport(other)));
+    expect(await importFile(gateway, late, '')).toMatchObject(busy);
+    one?.request.end('}');
+    expect((await readAnswer(await (one as Begun).response)).status).toBe(400);
+    expect((await importFile(gateway, late, '')).status).toBe(400);
+    expect(await importFile(gateway, others[1] as Person, '')).toMatchObject(busy);
+    for (const { request, response } of rest) {
+      request.end('}');
+      expect((await readAnswer(await response)).status).toBe(400);
+    }
   });
 
   test('whose client goes away or falls silent leaves nothing behind', async () => {
