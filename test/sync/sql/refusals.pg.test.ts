@@ -2,7 +2,7 @@ import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { refusalOf, rows } from '../../support/sql.ts';
-import { as, change, idsOf, makeSpace, makeUsers, numbered, pushAs, readAll } from './asking.ts';
+import { appId, as, change, idsOf, makeSpace, makeUsers, numbered, pushAs, readAll } from './asking.ts';
 
 let database: TestDatabase;
 let runtime: pg.Pool;
@@ -140,8 +140,9 @@ describe('one bad change in a batch', () => {
 describe('numbers', () => {
   const pushText = (user: string, numbers: string) =>
     as(runtime, user, (client) =>
-      client.query(`select sync.push_changes('app', 'client', null, $1)`, [
+      client.query(`select sync.push_changes($2, 'phone', null, $1)`, [
         `[{"change_id": "n", "table_name": "t", "record_id": "r", "op": "insert", "data": {"n": [${numbers}]}}]`,
+        appId,
       ]),
     );
 
