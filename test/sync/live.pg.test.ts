@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { startGateway, type TestGateway } from '../support/gateway.ts';
 import { type GatewayProcess, makeToken, spawnGateway } from '../support/gateway-process.ts';
-import { makePerson, type Person } from '../support/people.ts';
+import { makePerson } from '../support/people.ts';
 import { size } from '../support/size.ts';
 import { value } from '../support/sql.ts';
 import {
@@ -18,18 +17,8 @@ import {
   setSpaceMember,
   take,
 } from './asking.ts';
+import { gateway, person } from './setting.ts';
 
-let gateway: TestGateway;
-beforeAll(async () => {
-  gateway = await startGateway();
-});
-afterAll(() => gateway.close());
-
-let count = 0;
-const person = (): Promise<Person> => {
-  count += 1;
-  return makePerson(gateway, `person-${count}`, ['REGISTRY_READ', 'SYNC']);
-};
 const idsOfAll = (prefix: string, howMany: number, from = 0) =>
   numbered(prefix, howMany, from).map(({ changeId }) => changeId);
 
