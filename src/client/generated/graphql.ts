@@ -438,6 +438,8 @@ export type SyncChangedSubscriptionVariables = Exact<{
 
 export type SyncChangedSubscription = { syncChanged: { cursor: string, changes: Array<{ position: string, table: string, recordId: string, spaceId: string | null, op: SyncOp, data: unknown, fieldMeta: unknown, schemaVersion: number, createdAt: string }> } };
 
+export type SentChangeFragment = { position: string, table: string, recordId: string, spaceId: string | null, op: SyncOp, data: unknown, fieldMeta: unknown, schemaVersion: number, createdAt: string };
+
 export type SyncPullQueryVariables = Exact<{
   appId: string;
   tables?: Array<string> | string | null | undefined;
@@ -512,7 +514,19 @@ export class TypedDocumentString<TResult, TVariables>
     return this.value;
   }
 }
-
+export const SentChangeFragmentDoc = new TypedDocumentString(`
+    fragment SentChange on SyncChange {
+  position
+  table
+  recordId
+  spaceId
+  op
+  data
+  fieldMeta
+  schemaVersion
+  createdAt
+}
+    `, {"fragmentName":"SentChange"}) as unknown as TypedDocumentString<SentChangeFragment, unknown>;
 export const FeedNamesDocument = new TypedDocumentString(`
     query FeedNames($ids: [ID!]!) {
   nodes(ids: $ids) {
@@ -710,20 +724,22 @@ export const SyncChangedDocument = new TypedDocumentString(`
     after: $after
   ) {
     changes {
-      position
-      table
-      recordId
-      spaceId
-      op
-      data
-      fieldMeta
-      schemaVersion
-      createdAt
+      ...SentChange
     }
     cursor
   }
 }
-    `) as unknown as TypedDocumentString<SyncChangedSubscription, SyncChangedSubscriptionVariables>;
+    fragment SentChange on SyncChange {
+  position
+  table
+  recordId
+  spaceId
+  op
+  data
+  fieldMeta
+  schemaVersion
+  createdAt
+}`) as unknown as TypedDocumentString<SyncChangedSubscription, SyncChangedSubscriptionVariables>;
 export const SyncPullDocument = new TypedDocumentString(`
     query SyncPull($appId: String!, $tables: [String!], $since: Cursor, $excludeClientId: String, $first: Int) {
   syncChanges(
@@ -734,21 +750,23 @@ export const SyncPullDocument = new TypedDocumentString(`
     first: $first
   ) {
     changes {
-      position
-      table
-      recordId
-      spaceId
-      op
-      data
-      fieldMeta
-      schemaVersion
-      createdAt
+      ...SentChange
     }
     cursor
     hasMore
   }
 }
-    `) as unknown as TypedDocumentString<SyncPullQuery, SyncPullQueryVariables>;
+    fragment SentChange on SyncChange {
+  position
+  table
+  recordId
+  spaceId
+  op
+  data
+  fieldMeta
+  schemaVersion
+  createdAt
+}`) as unknown as TypedDocumentString<SyncPullQuery, SyncPullQueryVariables>;
 export const SyncRecordsDocument = new TypedDocumentString(`
     query SyncRecords($appId: String!, $table: String!, $first: Int, $after: String) {
   syncRecords(appId: $appId, table: $table, first: $first, after: $after) {

@@ -11,15 +11,7 @@ const changedDocument = graphql(`
   subscription SyncChanged($appId: String!, $tables: [String!], $excludeClientId: String, $after: Cursor!) {
     syncChanged(appId: $appId, tables: $tables, excludeClientId: $excludeClientId, after: $after) {
       changes {
-        position
-        table
-        recordId
-        spaceId
-        op
-        data
-        fieldMeta
-        schemaVersion
-        createdAt
+        ...SentChange
       }
       cursor
     }

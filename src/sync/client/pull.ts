@@ -1,6 +1,6 @@
 import { GatewayError } from '../../client/client.ts';
 import { graphql } from '../../client/generated/gql.ts';
-import type { SyncPullQuery, SyncRecordsQuery } from '../../client/generated/graphql.ts';
+import type { SentChangeFragment, SyncRecordsQuery } from '../../client/generated/graphql.ts';
 import { nameOf } from './change.ts';
 import { canonicalTime } from './clock.ts';
 import type { LocalState } from './local-state.ts';
@@ -8,19 +8,26 @@ import type { Data, Moment, Op, RecordState } from './merge.ts';
 import type { Remote } from './remote.ts';
 import { applyChanges, replaceBase, type ToldChange } from './replica.ts';
 
+/** What is asked of a change, pulled or told live. */
+graphql(`
+  fragment SentChange on SyncChange {
+    position
+    table
+    recordId
+    spaceId
+    op
+    data
+    fieldMeta
+    schemaVersion
+    createdAt
+  }
+`);
+
 const pullDocument = graphql(`
   query SyncPull($appId: String!, $tables: [String!], $since: Cursor, $excludeClientId: String, $first: Int) {
     syncChanges(appId: $appId, tables: $tables, since: $since, excludeClientId: $excludeClientId, first: $first) {
       changes {
-        position
-        table
-        recordId
-        spaceId
-        op
-        data
-        fieldMeta
-        schemaVersion
-        createdAt
+        ...SentChange
       }
       cursor
       hasMore
@@ -65,7 +72,6 @@ export interface Source {
   pageSize: number;
 }
 
-export type SentChange = SyncPullQuery['syncChanges']['changes'][number];
 type SentRecord = SyncRecordsQuery['syncRecords']['nodes'][number];
 
 /** The gateway cannot go on from what is here: the viewer sees other spaces, or the database is another. */
@@ -152,7 +158,7 @@ async function listTable({ remote, appId, pageSize }: Source, table: string): Pr
   }
 }
 
-export function toTold(change: SentChange): ToldChange {
+export function toTold(change: SentChangeFragment): ToldChange {
   const { table, recordId, spaceId, position, schemaVersion } = change;
   return {
     key: { table, recordId, spaceId: spaceId ?? null },

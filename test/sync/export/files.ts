@@ -7,6 +7,7 @@ import type { TestDatabase } from '../../support/database.ts';
 import type { TestGateway } from '../../support/gateway.ts';
 import { makePerson, type Person } from '../../support/people.ts';
 import { rows, value } from '../../support/sql.ts';
+import { as } from '../transaction.ts';
 
 type Reached = Pick<TestGateway, 'url'>;
 
@@ -191,30 +192,11 @@ export async function pushOn(client: pg.ClientBase, app: string, changes: readon
   await client.query(`select from sync.push_changes($1, 'client', null, $2)`, [app, JSON.stringify(all)]);
 }
 
-/** In a transaction of its own, as somebody, with the rights of request work. */
-export async function asAuthor<Result>(
+/** In a transaction of its own, as somebody, with the rights of request work and the scopes of an administrator. */
+export function asAuthor<Result>(
   { runtime }: TestDatabase,
   { uuid }: Pick<Person, 'uuid'>,
   act: (client: pg.PoolClient) => Promise<Result>,
 ): Promise<Result> {
-  const client = await runtime.connect();
-  try {
-    await begin(client, uuid);
-    const result = await act(client);
-    await client.query('commit');
-    return result;
-  } catch (error) {
-    await client.query('rollback');
-    throw error;
-  } finally {
-    client.release();
-  }
-}
-
-export async function begin(client: pg.ClientBase, uuid: string): Promise<void> {
-  await client.query('begin');
-  await client.query(
-    `select set_config('app.current_user_id', $1, true), set_config('app.current_user_scopes', 'admin', true)`,
-    [uuid],
-  );
+  return as(runtime, uuid, act, 'admin');
 }

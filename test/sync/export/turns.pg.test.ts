@@ -4,8 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startGateway, type TestGateway } from '../../support/gateway.ts';
 import type { Person } from '../../support/people.ts';
 import { value } from '../../support/sql.ts';
+import { begin } from '../transaction.ts';
 import {
-  begin,
   countOf,
   exportOf,
   fill,

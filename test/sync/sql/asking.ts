@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import type { TestDatabase } from '../../support/database.ts';
 import { rows, value } from '../../support/sql.ts';
+import { as } from '../transaction.ts';
 
 /** A change as `sync.push_changes` takes it. */
 export interface Sent {
@@ -90,28 +91,6 @@ export async function makeSpace(
     'insert into auth.space_members (space_id, principal_id, role) select $1, * from unnest($2::uuid[], $3::text[])',
     [id, members.map(([user]) => user), members.map(([, role]) => role)],
   );
-}
-
-/** Begins somebody's transaction. */
-export async function begin(client: pg.Client | pg.PoolClient, user: string): Promise<void> {
-  await client.query('begin');
-  await client.query(`select set_config('app.current_user_id', $1, true)`, [user]);
-}
-
-/** One transaction of somebody's, on a connection of its own; rolled back if the action fails. */
-export async function as<T>(pool: pg.Pool, user: string, action: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-  const client = await pool.connect();
-  try {
-    await begin(client, user);
-    const result = await action(client);
-    await client.query('commit');
-    return result;
-  } catch (error) {
-    await client.query('rollback');
-    throw error;
-  } finally {
-    client.release();
-  }
 }
 
 export interface PushOptions {

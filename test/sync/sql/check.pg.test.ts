@@ -1,12 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { rows, value } from '../../support/sql.ts';
-import { begin, change, makeSpace, makeUsers, pushAs } from './asking.ts';
+import { begin } from '../transaction.ts';
+import { change, makeSpace, makeUsers, pushAs } from './asking.ts';
+import { database } from './setting.ts';
 
-let database: TestDatabase;
 let ada: string;
 beforeAll(async () => {
-  database = await createTestDatabase();
   [ada = ''] = await makeUsers(database, 1);
   await makeSpace(database, 'checked', [[ada, 'owner']]);
   await pushAs(database.runtime, ada, [
@@ -14,7 +13,6 @@ beforeAll(async () => {
     change('b', { record_id: 'checked in a space', space_id: 'checked' }),
   ]);
 });
-afterAll(() => database.close());
 
 describe('the check of all records', () => {
   const tampering = [

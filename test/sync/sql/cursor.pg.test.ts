@@ -1,12 +1,10 @@
 import fc from 'fast-check';
 import type pg from 'pg';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { describe, expect, test } from 'vitest';
 import { size } from '../../support/size.ts';
 import { rows } from '../../support/sql.ts';
+import { as, begin } from '../transaction.ts';
 import {
-  as,
-  begin,
   beginning,
   change,
   idsOf,
@@ -20,12 +18,7 @@ import {
   readAll,
   readPage,
 } from './asking.ts';
-
-let database: TestDatabase;
-beforeAll(async () => {
-  database = await createTestDatabase();
-});
-afterAll(() => database.close());
+import { database } from './setting.ts';
 
 // ---- what happens -----------------------------------------------------------------------------------------------------
 

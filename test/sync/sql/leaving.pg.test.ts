@@ -1,32 +1,15 @@
-import type pg from 'pg';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { refusalOf, value } from '../../support/sql.ts';
-import {
-  appId,
-  as,
-  begin,
-  change,
-  idsOf,
-  listRecords,
-  makeSpace,
-  makeUsers,
-  pushAs,
-  readAll,
-  untilBlocked,
-} from './asking.ts';
+import { as, begin } from '../transaction.ts';
+import { appId, change, idsOf, listRecords, makeSpace, makeUsers, pushAs, readAll, untilBlocked } from './asking.ts';
+import { database, runtime } from './setting.ts';
 
-let database: TestDatabase;
-let runtime: pg.Pool;
 let owner: string;
 let editor: string;
 let leaver: string;
 beforeAll(async () => {
-  database = await createTestDatabase();
-  runtime = database.runtime;
   [owner = '', editor = '', leaver = ''] = await makeUsers(database, 3);
 });
-afterAll(() => database.close());
 
 describe('whoever leaves a space', () => {
   const left = 'left';

@@ -1,21 +1,16 @@
 import fc from 'fast-check';
-import type pg from 'pg';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { size } from '../../support/size.ts';
 import { rows, value } from '../../support/sql.ts';
-import { as, begin, change, listRecords, makeUsers, push, pushAs, readAll, untilBlocked } from './asking.ts';
+import { as, begin } from '../transaction.ts';
+import { change, listRecords, makeUsers, push, pushAs, readAll, untilBlocked } from './asking.ts';
 import { type Lift, type Logged, lift, logged, merge } from './merging.ts';
+import { database, runtime } from './setting.ts';
 
-let database: TestDatabase;
-let runtime: pg.Pool;
 let ada: string;
 beforeAll(async () => {
-  database = await createTestDatabase();
-  runtime = database.runtime;
   [ada = ''] = await makeUsers(database, 1);
 });
-afterAll(() => database.close());
 
 const lifts: Lift[] = [
   { version: 2, rename: { a: 'b' }, drop: [] },

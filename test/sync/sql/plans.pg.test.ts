@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { size } from '../../support/size.ts';
 import { rows, value } from '../../support/sql.ts';
-import { appId, as, beginning, makeSpace, makeUsers, numbered, pushAs, readAll } from './asking.ts';
+import { as } from '../transaction.ts';
+import { appId, beginning, makeSpace, makeUsers, numbered, pushAs, readAll } from './asking.ts';
 
 const total = size(1_000_000);
 const space = 'crowded';

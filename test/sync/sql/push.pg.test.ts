@@ -1,16 +1,12 @@
-import type pg from 'pg';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { refusalOf, rows, value } from '../../support/sql.ts';
+import { as, begin } from '../transaction.ts';
 import {
   appId,
-  as,
-  begin,
   change,
   idsOf,
   listRecords,
   makeSpace,
-  makeUsers,
   numbered,
   push,
   pushAs,
@@ -18,22 +14,10 @@ import {
   type Sent,
   untilBlocked,
 } from './asking.ts';
+import { database, newUser, runtime, stored } from './setting.ts';
 
-let database: TestDatabase;
-let runtime: pg.Pool;
 let ada: string;
-beforeAll(async () => {
-  database = await createTestDatabase();
-  runtime = database.runtime;
-});
-afterAll(() => database.close());
 
-async function newUser(): Promise<string> {
-  const [user = ''] = await makeUsers(database, 1);
-  return user;
-}
-
-const stored = async (user: string) => idsOf((await as(runtime, user, (client) => readAll(client))).changes);
 describe('a batch', () => {
   beforeAll(async () => {
     ada = await newUser();

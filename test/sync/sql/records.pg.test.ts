@@ -1,19 +1,11 @@
 import fc from 'fast-check';
-import type pg from 'pg';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { describe, expect, test } from 'vitest';
 import { size } from '../../support/size.ts';
 import { rows } from '../../support/sql.ts';
-import { as, change, listRecords, makeSpace, makeUsers, push, pushAs, type Row, type Sent } from './asking.ts';
+import { as } from '../transaction.ts';
+import { change, listRecords, makeSpace, makeUsers, push, pushAs, type Row, type Sent } from './asking.ts';
 import { type Expected, type Logged, logged, merge } from './merging.ts';
-
-let database: TestDatabase;
-let runtime: pg.Pool;
-beforeAll(async () => {
-  database = await createTestDatabase();
-  runtime = database.runtime;
-});
-afterAll(() => database.close());
+import { database, runtime } from './setting.ts';
 
 const wrongRecords = () => rows(database.owner, 'select * from sync.check_records()');
 

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { value } from '../../support/sql.ts';
-import { as, beginning, idsOf, makeUsers, numbered, type Place, pushAs, readAll } from './asking.ts';
+import { as } from '../transaction.ts';
+import { beginning, idsOf, makeUsers, numbered, type Place, pushAs, readAll } from './asking.ts';
 
 let database: TestDatabase;
 beforeAll(async () => {

@@ -1,24 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { refusalOf, rows, value } from '../../support/sql.ts';
-import {
-  appId,
-  as,
-  begin,
-  change,
-  idsOf,
-  listRecords,
-  makeSpace,
-  makeUsers,
-  pushAs,
-  readAll,
-  type Sent,
-} from './asking.ts';
+import { as, begin } from '../transaction.ts';
+import { appId, change, idsOf, listRecords, makeSpace, makeUsers, pushAs, readAll, type Sent } from './asking.ts';
+import { database, runtime } from './setting.ts';
 
-let database: TestDatabase;
-let runtime: pg.Pool;
 let owner: string;
 let editor: string;
 let viewer: string;
@@ -26,8 +13,6 @@ let stranger: string;
 const space = 'shared';
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  runtime = database.runtime;
   [owner = '', editor = '', viewer = '', stranger = ''] = await makeUsers(database, 4);
   await makeSpace(database, space, [
     [owner, 'owner'],
@@ -37,7 +22,6 @@ beforeAll(async () => {
   await pushAs(runtime, owner, [change('own'), change('shared', { space_id: space })]);
   await pushAs(runtime, stranger, [change('secret')]);
 });
-afterAll(() => database.close());
 
 /** As somebody who has set everything as it likes: what the policies alone leave. */
 async function asking<T>(

@@ -1,15 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { expect, test } from 'vitest';
 import { size } from '../../support/size.ts';
 import { refusalOf, rows } from '../../support/sql.ts';
-import { as, change, listRecords, makeSpace, makeUsers, push, readAll, type Told } from './asking.ts';
-
-let database: TestDatabase;
-beforeAll(async () => {
-  database = await createTestDatabase();
-});
-afterAll(() => database.close());
+import { as } from '../transaction.ts';
+import { change, listRecords, makeSpace, makeUsers, push, readAll, type Told } from './asking.ts';
+import { database } from './setting.ts';
 
 /** Deterministic, so that a failure can be looked at. */
 function randomNumbers(seed: number): (below: number) => number {
