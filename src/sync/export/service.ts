@@ -6,6 +6,7 @@ import type { RequestContext } from '../../auth/context.ts';
 import { asRefusal, documentFault } from '../../db/refusals.ts';
 import { findUnstorable } from '../../db/storable.ts';
 import { Refusal, RequestError } from '../../kernel/errors.ts';
+import { createSweeper } from '../../kernel/garbage.ts';
 import type { DigestedLines } from '../../kernel/line-digest.ts';
 import { type AppCount, createTally, manifestLine, readManifest, requireSameApps } from './model.ts';
 import { type Batch, linesOf, readBatches } from './spool.ts';
@@ -22,12 +23,14 @@ export async function* exportLines(
 ): AsyncGenerator<Buffer, void> {
   const hash = createHash('sha256');
   const tally = createTally();
+  const sweep = createSweeper();
   for (let place: ExportPlace | null = { next: null, appId: '', position: '0' }; place !== null; ) {
     const page = await readExportPage(context, appIds, place);
     const lines = Buffer.from(page.lines);
     hash.update(lines);
     tally.add(page.counts);
     if (lines.length > 0) yield lines;
+    sweep(lines.length);
     place = page.after;
   }
   yield Buffer.from(manifestLine(tally.apps(), hash.digest('hex')));
