@@ -160,6 +160,28 @@ export interface FeedState {
   singleton: Generated<boolean>;
 }
 
+export interface MaiProjects {
+  created_at: Generated<string>;
+  goal: Generated<string>;
+  id: string;
+  memory_group: Generated<string>;
+  metadata: Generated<Json>;
+  name: Generated<string>;
+  path: Generated<string>;
+  repo: Generated<string>;
+  status: Generated<string>;
+  updated_at: Generated<string>;
+}
+
+export interface MirrorPairs {
+  /**
+   * True while a row is being brought over in the running transaction: the project's own changes wait until it is.
+   */
+  joining: Generated<boolean>;
+  mai_id: string;
+  project_id: string;
+}
+
 export interface RegistryAgentActivities {
   activity_type: string;
   agent_id: string;
@@ -503,6 +525,8 @@ export interface DB {
   "chat.project_snapshots": ChatProjectSnapshots;
   "feed.events": FeedEvents;
   "feed.state": FeedState;
+  "mai.projects": MaiProjects;
+  "mirror.pairs": MirrorPairs;
   "registry.agent_activities": RegistryAgentActivities;
   "registry.hosts": RegistryHosts;
   "registry.metadata": RegistryMetadata;

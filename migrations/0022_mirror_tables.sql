@@ -1,0 +1,207 @@
+-- Why: an older system keeps a table of projects of its own, mai.projects, that its workers, tasks and sessions refer to. This is
+-- what the mirror of the two is made of: which project is which row, and how a project reads on the other side.
+-- Locks: nothing but the new objects, and registry.project_links briefly, for its trigger.
+
+create schema mirror;
+comment on schema mirror is 'Keeps registry.projects and mai.projects equal, whichever side is written to.';
+grant usage on schema mirror to treeline_runtime;
+
+-- ---- who is who ------------------------------------------------------------------------------------------------------
+
+-- Kept while a project is deactivated, so that the same id coming back over there is the same project; and without a foreign
+-- key, so that a project that is deleted for good still finds its row: what refers to it is gone before its triggers run.
+create table mirror.pairs (
+  mai_id text primary key,
+  project_id uuid not null,
+  joining boolean not null default false,
+  constraint pairs_project_id_key unique (project_id)
+);
+comment on table mirror.pairs is 'Which row of mai.projects a project has, or had until it was deactivated.';
+comment on column mirror.pairs.joining is
+  'True while a row is being brought over in the running transaction: the project''s own changes wait until it is.';
+
+create function mirror.is_mirrored(p_project registry.projects) returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select p_project.deleted_at is null and coalesce('mai' = any (p_project.managed_by), false)
+$$;
+comment on function mirror.is_mirrored is 'A project is mirrored while mai is among those that manage it and it is not deactivated.';
+
+-- A link of an id to a project, made before there was a mirror, says which row is meant.
+insert into mirror.pairs (mai_id, project_id)
+select l.ref_id, l.project_id
+from registry.project_links l join registry.projects p on p.id = l.project_id
+where l.ref_type = 'mai-project' and l.rel = 'derived-from' and mirror.is_mirrored(p)
+order by l.created_at
+on conflict do nothing;
+
+-- The link is how everybody else sees the pair, so it may not say anything else.
+create function mirror.on_link() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if tg_op <> 'DELETE' and new.ref_type = 'mai-project' and new.rel = 'derived-from' and not exists (
+    select from mirror.pairs m join registry.projects p on p.id = m.project_id
+    where m.mai_id = new.ref_id and m.project_id = new.project_id and mirror.is_mirrored(p)
+  ) then
+    perform registry.refuse('INVALID', 'Links of a project to its row of mai.projects are made by the mirror: add "mai" to managedBy instead.');
+  elsif tg_op = 'DELETE' and exists (
+    select from mirror.pairs m join registry.projects p on p.id = m.project_id
+    where m.mai_id = old.ref_id and m.project_id = old.project_id and mirror.is_mirrored(p)
+  ) then
+    perform registry.refuse('IN_USE', format(
+      'The project is mirrored to %L of mai.projects, and this link says so: take "mai" out of managedBy to end it.', old.ref_id));
+  end if;
+  return case when tg_op = 'DELETE' then old else new end;
+end
+$$;
+create trigger project_links_mirror before insert or update on registry.project_links
+  for each row when (new.ref_type = 'mai-project' and new.rel = 'derived-from') execute function mirror.on_link();
+create trigger project_links_mirror_delete before delete on registry.project_links
+  for each row when (old.ref_type = 'mai-project' and old.rel = 'derived-from') execute function mirror.on_link();
+
+-- ---- what corresponds ------------------------------------------------------------------------------------------------
+
+-- What is mirrored of a row over there. The table may have columns more than these.
+create type mirror.row as (
+  id text, name text, goal text, repo text, path text, memory_group text, status text, metadata jsonb
+);
+
+-- Keys of the metadata that stand for columns, on one side or on the other: each side has its own.
+create function mirror.own_keys() returns text[]
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select '{repo,path,memory_group,mai_status}'::text[]
+$$;
+
+create function mirror.travelling(p_metadata jsonb) returns jsonb
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select case jsonb_typeof(p_metadata)
+    when 'object' then p_metadata - mirror.own_keys()
+    -- A column over there that may be null; anything else is no metadata, and equal to nothing here.
+    when 'null' then '{}'
+    else coalesce(p_metadata, '{}')
+  end
+$$;
+comment on function mirror.travelling is 'The metadata that both sides have in common.';
+
+create function mirror.is_metadata(p_metadata jsonb) returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(jsonb_typeof(p_metadata), 'null') in ('object', 'null')
+$$;
+
+create function mirror.staying(p_metadata jsonb) returns jsonb
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when jsonb_typeof(p_metadata) = 'object'
+    then p_metadata - array(select key from jsonb_object_keys(p_metadata) key where key <> all (mirror.own_keys()))
+    else '{}'
+  end
+$$;
+comment on function mirror.staying is 'The metadata that each side keeps to itself.';
+
+create function mirror.status_there(p_status text) returns text
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when p_status = 'done' then 'archived' when p_status in ('draft', 'published') then 'active' else p_status end
+$$;
+
+create function mirror.is_known_status(p_status text) returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(p_status in ('draft', 'active', 'published', 'sleeping', 'done', 'archived'), false)
+$$;
+
+create function mirror.status_here(p_status text) returns text
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when p_status = 'sleeping' then 'archived' when mirror.is_known_status(p_status) then p_status else 'active' end
+$$;
+
+create function mirror.is_same_status(p_ours text, p_theirs text) returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(p_ours = p_theirs, false)
+    or (p_ours, p_theirs) in (('done', 'archived'), ('archived', 'sleeping'), ('draft', 'active'), ('published', 'active'))
+    or (p_ours = 'active' and not mirror.is_known_status(p_theirs))
+$$;
+comment on function mirror.is_same_status is 'Whether a status here and one over there say the same, as far as each side can.';
+
+create function mirror.as_row(p_project registry.projects) returns mirror.row
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select row(
+    null, p_project.name, coalesce(p_project.description, ''),
+    coalesce(registry.strip_credentials(coalesce(p_project.remote_origin, p_project.metadata ->> 'repo')), ''),
+    coalesce(p_project.trunk_path, ''), coalesce(p_project.metadata ->> 'memory_group', ''),
+    mirror.status_there(p_project.status), mirror.travelling(p_project.metadata)
+  )::mirror.row
+$$;
+comment on function mirror.as_row is 'A project as it reads over there; null here is empty there.';
+
+-- The row's id is not part of it: it is never renamed from here, and followed when it is over there.
+create function mirror.unlike(p_ours mirror.row, p_theirs mirror.row, p_same_status boolean) returns text[]
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select array_remove(array[
+    case when p_ours.name is distinct from coalesce(p_theirs.name, '') then 'name' end,
+    case when p_ours.goal is distinct from coalesce(p_theirs.goal, '') then 'description' end,
+    case when p_ours.repo is distinct from coalesce(registry.strip_credentials(p_theirs.repo), '') then 'remote_origin' end,
+    case when p_ours.path is distinct from coalesce(p_theirs.path, '') then 'trunk_path' end,
+    case when p_ours.memory_group is distinct from coalesce(p_theirs.memory_group, '') then 'memory_group' end,
+    case when not p_same_status then 'status' end,
+    case when mirror.travelling(p_ours.metadata) is distinct from mirror.travelling(p_theirs.metadata) then 'metadata' end
+  ], null)
+$$;
+
+create function mirror.differences(p_project registry.projects, p_row mirror.row) returns text[]
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select mirror.unlike(mirror.as_row(p_project), p_row, mirror.is_same_status(p_project.status, p_row.status))
+$$;
+comment on function mirror.differences is 'The fields in which a project and its row do not say the same.';
+
+create function mirror.changed_here(p_old registry.projects, p_new registry.projects) returns text[]
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select mirror.unlike(mirror.as_row(p_old), mirror.as_row(p_new), p_old.status = p_new.status)
+$$;
+
+create function mirror.changed_there(p_old mirror.row, p_new mirror.row) returns text[]
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select mirror.unlike(
+    row(null, coalesce(p_old.name, ''), coalesce(p_old.goal, ''), coalesce(registry.strip_credentials(p_old.repo), ''),
+      coalesce(p_old.path, ''), coalesce(p_old.memory_group, ''), null, p_old.metadata)::mirror.row,
+    p_new, p_old.status is not distinct from p_new.status)
+$$;
+
+-- registry.normalize_remote says what is wrong with a remote; here it is only asked whether it is one.
+create function mirror.is_remote(p_text text) returns boolean
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return octet_length(p_text) <= 2000 and registry.normalize_remote(p_text) is not null;
+exception
+  when invalid_parameter_value then
+    return false;
+end
+$$;

@@ -1,0 +1,651 @@
+-- Why: what is written on one side is written on the other in the same transaction, whichever side it is made on.
+-- Locks: registry.projects briefly, for its triggers. At run time each side holds its own row and then takes the other's, always
+-- before it compares, because what is compared may be about to change. So two writers of one project, one on each side, meet in a
+-- deadlock, and PostgreSQL ends one of them: the gateway tries again, and so must whoever writes over there.
+
+-- ---- telling ---------------------------------------------------------------------------------------------------------
+
+create function mirror.tell(p_op text, p_project_id uuid, p_mai_id text, p_direction text, p_fields text[] default '{}') returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into feed.events (topic, op, entity_id, project_id, principal_id, changed, data, depth)
+  values ('mirror', p_op, p_project_id::text, p_project_id, nullif(current_setting('app.current_user_id', true), '')::uuid, p_fields,
+    jsonb_build_object('direction', p_direction, 'mai_id', p_mai_id),
+    coalesce(nullif(current_setting('feed.depth', true), ''), '0')::smallint);
+  if current_setting('feed.notify', true) is distinct from 'after_commit' then
+    perform pg_notify('treeline_feed', '');
+  end if;
+end
+$$;
+
+-- ---- from here to there ----------------------------------------------------------------------------------------------
+
+create function mirror.lock_row(p_mai_id text) returns mirror.row
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row mirror.row;
+begin
+  select r.id, r.name, r.goal, r.repo, r.path, r.memory_group, r.status, r.metadata into v_row
+  from mai.projects r where r.id = p_mai_id for no key update;
+  return v_row;
+end
+$$;
+
+create function mirror.insert_row(p_project registry.projects, p_mai_id text) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ours mirror.row := mirror.as_row(p_project);
+begin
+  insert into mai.projects (id, name, goal, repo, path, memory_group, status, metadata, created_at, updated_at)
+  values (p_mai_id, v_ours.name, v_ours.goal, v_ours.repo, v_ours.path, v_ours.memory_group, v_ours.status, v_ours.metadata,
+    p_project.created_at, clock_timestamp())
+  on conflict (id) do nothing;
+  return found;
+end
+$$;
+comment on function mirror.insert_row is 'Writes a project as a row over there; false when there is one of that id.';
+
+create function mirror.refuse_hidden(p_mai_id text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform registry.refuse('FORBIDDEN', format(
+    'Row-level security hides %L of mai.projects from the mirror. Run: create policy projax_write on mai.projects to %I using (true) with check (true);',
+    p_mai_id, current_user));
+end
+$$;
+
+create function mirror.push(p_project_id uuid, p_fields text[]) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_project registry.projects;
+  v_mai_id text;
+  v_row mirror.row;
+  v_ours mirror.row;
+  v_fields text[];
+  v_assignments text;
+begin
+  select p.* into v_project from registry.projects p where p.id = p_project_id for no key update;
+  select m.mai_id into v_mai_id from mirror.pairs m where m.project_id = p_project_id;
+  v_row := mirror.lock_row(v_mai_id);
+  if v_row.id is null then
+    if not mirror.insert_row(v_project, v_mai_id) then
+      perform mirror.refuse_hidden(v_mai_id);
+    end if;
+    perform mirror.tell('update', p_project_id, v_mai_id, 'to_mai', p_fields);
+    return true;
+  end if;
+
+  select array_agg(field) into v_fields from unnest(mirror.differences(v_project, v_row)) field where field = any (p_fields);
+  if v_fields is null then
+    return false;
+  end if;
+  v_ours := mirror.as_row(v_project);
+  -- Only what changed is named: over there may be triggers on single columns.
+  select string_agg(assignment, ', ') into v_assignments from (values
+    ('name', 'name = $2'), ('description', 'goal = $3'), ('remote_origin', 'repo = $4'), ('trunk_path', 'path = $5'),
+    ('memory_group', 'memory_group = $6'), ('status', 'status = $7'), ('metadata', 'metadata = $8')
+  ) as part (field, assignment) where field = any (v_fields);
+  execute format('update mai.projects set %s, updated_at = clock_timestamp() where id = $1', v_assignments)
+    using v_mai_id, v_ours.name, v_ours.goal, v_ours.repo, v_ours.path, v_ours.memory_group, v_ours.status,
+      v_ours.metadata || mirror.staying(v_row.metadata);
+  perform mirror.tell('update', p_project_id, v_mai_id, 'to_mai', v_fields);
+  return true;
+end
+$$;
+comment on function mirror.push is 'Brings these fields of a mirrored project to its row; false when they say the same already.';
+
+-- ---- from there to here ----------------------------------------------------------------------------------------------
+
+create function mirror.keep_repo(p_metadata jsonb, p_repo text) returns jsonb
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when p_repo is null then p_metadata - 'repo' else p_metadata || jsonb_build_object('repo', p_repo) end
+$$;
+
+-- A repository is one project: the second row with a remote is another project, which remembers it.
+create function mirror.free_remote(p_repo text, p_project_id uuid) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select p_repo where mirror.is_remote(p_repo) and not exists (
+    select from registry.projects p where p.remote_key = registry.normalize_remote(p_repo) and p.id <> p_project_id
+  )
+$$;
+
+create function mirror.keep_status(p_metadata jsonb, p_status text) returns jsonb
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when mirror.is_known_status(p_status) or coalesce(btrim(p_status), '') = '' then p_metadata - 'mai_status'
+    else p_metadata || jsonb_build_object('mai_status', p_status) end
+$$;
+
+create function mirror.keep_memory_group(p_metadata jsonb, p_memory_group text) returns jsonb
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when coalesce(p_memory_group, '') = '' then p_metadata - 'memory_group'
+    else p_metadata || jsonb_build_object('memory_group', p_memory_group) end
+$$;
+
+create function mirror.is_storable_name(p_name text) returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(btrim(p_name) <> '' and length(p_name) <= 200, false)
+$$;
+
+-- What cannot be stored here stays as it is here, and mirror.drift shows it.
+create function mirror.with_fields(p_project registry.projects, p_row mirror.row, p_fields text[]) returns registry.projects
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_new registry.projects := p_project;
+  v_unlike text[] := array(select field from unnest(mirror.differences(p_project, p_row)) field where field = any (p_fields));
+  v_repo text;
+begin
+  if 'name' = any (v_unlike) and mirror.is_storable_name(p_row.name) then
+    v_new.name := p_row.name;
+  end if;
+  if 'description' = any (v_unlike) then
+    v_new.description := nullif(p_row.goal, '');
+  end if;
+  if 'trunk_path' = any (v_unlike) then
+    v_new.trunk_path := nullif(p_row.path, '');
+  end if;
+  if 'metadata' = any (v_unlike) and mirror.is_metadata(p_row.metadata) then
+    v_new.metadata := mirror.travelling(p_row.metadata) || mirror.staying(v_new.metadata);
+  end if;
+  if 'remote_origin' = any (v_unlike) then
+    v_repo := nullif(registry.strip_credentials(p_row.repo), '');
+    v_new.remote_origin := mirror.free_remote(v_repo, v_new.id);
+    v_new.metadata := mirror.keep_repo(v_new.metadata, case when v_new.remote_origin is null then v_repo end);
+  elsif 'remote_origin' = any (p_fields) and v_new.remote_origin is not null then
+    -- What was kept from before it had a remote would be found again when it has none.
+    v_new.metadata := mirror.keep_repo(v_new.metadata, null);
+  end if;
+  if 'memory_group' = any (v_unlike) then
+    v_new.metadata := mirror.keep_memory_group(v_new.metadata, p_row.memory_group);
+  end if;
+  if 'status' = any (p_fields) then
+    v_new.metadata := mirror.keep_status(v_new.metadata, p_row.status);
+    if 'status' = any (v_unlike) then
+      v_new.status := mirror.status_here(p_row.status);
+    end if;
+  end if;
+  return v_new;
+end
+$$;
+comment on function mirror.with_fields is 'The project as it would be with these fields of the row.';
+
+create function mirror.pull(p_mai_id text, p_fields text[]) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row mirror.row := mirror.lock_row(p_mai_id);
+  v_old registry.projects;
+  v_new registry.projects;
+  v_fields text[];
+begin
+  select p.* into v_old from mirror.pairs m join registry.projects p on p.id = m.project_id
+  where m.mai_id = p_mai_id for no key update of p;
+  if v_row.id is null or not found or not mirror.is_mirrored(v_old) then
+    return false;
+  end if;
+  v_new := mirror.with_fields(v_old, v_row, p_fields);
+  if v_new is not distinct from v_old then
+    return false;
+  end if;
+  loop
+    begin
+      update registry.projects p set name = v_new.name, description = v_new.description, remote_origin = v_new.remote_origin,
+        trunk_path = v_new.trunk_path, status = v_new.status, metadata = v_new.metadata
+      where p.id = v_old.id;
+      exit;
+    exception
+      when unique_violation then
+        if v_new.remote_origin is not distinct from v_old.remote_origin then
+          raise;
+        end if;
+        -- Somebody took the remote since.
+        v_new.metadata := mirror.keep_repo(v_new.metadata, v_new.remote_origin);
+        v_new.remote_origin := null;
+    end;
+  end loop;
+  v_fields := mirror.changed_here(v_old, v_new);
+  if v_fields <> '{}' then
+    perform mirror.tell('update', v_old.id, p_mai_id, 'from_mai', v_fields);
+  end if;
+  return true;
+end
+$$;
+comment on function mirror.pull is 'Brings these fields of a row to its mirrored project; false when that changes nothing.';
+
+-- ---- beginning -------------------------------------------------------------------------------------------------------
+
+create function mirror.all_fields() returns text[]
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select '{name,description,remote_origin,trunk_path,memory_group,status,metadata}'::text[]
+$$;
+
+create function mirror.link(p_project_id uuid, p_mai_id text) returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  insert into registry.project_links (project_id, ref_type, ref_id, rel) values (p_project_id, 'mai-project', p_mai_id, 'derived-from')
+  on conflict do nothing
+$$;
+
+create function mirror.is_linked(p_project_id uuid) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select exists (
+    select from registry.project_links l join mirror.pairs m on m.project_id = l.project_id and m.mai_id = l.ref_id
+    where l.project_id = p_project_id and l.ref_type = 'mai-project' and l.rel = 'derived-from'
+  )
+$$;
+
+create function mirror.empty_but(p_one mirror.row, p_other mirror.row) returns text[]
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select array_remove(array[
+    case when coalesce(p_one.goal, '') = '' and p_other.goal <> '' then 'description' end,
+    case when coalesce(p_one.repo, '') = '' and p_other.repo <> '' then 'remote_origin' end,
+    case when coalesce(p_one.path, '') = '' and p_other.path <> '' then 'trunk_path' end,
+    case when coalesce(p_one.memory_group, '') = '' and p_other.memory_group <> '' then 'memory_group' end
+  ], null)
+$$;
+comment on function mirror.empty_but is 'The fields that one side leaves empty and the other does not.';
+
+-- Where both sides say something, one of them wins; where only one does, there is nothing to win and nothing may be lost.
+create function mirror.unite(p_project_id uuid, p_mai_id text, p_ours_win boolean) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row mirror.row := mirror.lock_row(p_mai_id);
+  v_project registry.projects;
+  v_ours mirror.row;
+  v_metadata jsonb;
+begin
+  select p.* into v_project from registry.projects p where p.id = p_project_id for no key update;
+  v_ours := mirror.as_row(v_project);
+  if mirror.is_metadata(v_row.metadata) then
+    v_metadata := case when p_ours_win then mirror.travelling(v_row.metadata) || v_project.metadata
+      else v_project.metadata || mirror.travelling(v_row.metadata) end;
+    update registry.projects p set metadata = v_metadata where p.id = p_project_id and p.metadata <> v_metadata;
+  end if;
+  if p_ours_win then
+    perform mirror.pull(p_mai_id, mirror.empty_but(v_ours, v_row));
+    perform mirror.push(p_project_id, mirror.all_fields());
+  else
+    perform mirror.push(p_project_id, mirror.empty_but(v_row, v_ours) || '{metadata}'::text[]);
+    perform mirror.pull(p_mai_id, mirror.all_fields());
+  end if;
+end
+$$;
+
+create function mirror.begin_pair(p_project_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_project registry.projects;
+  v_mai_id text;
+  v_number int := 1;
+begin
+  select p.* into v_project from registry.projects p where p.id = p_project_id for no key update;
+  -- Of a project that was deactivated: the id that it had.
+  select m.mai_id into v_mai_id from mirror.pairs m where m.project_id = p_project_id;
+  if not found then
+    v_mai_id := v_project.slug;
+    loop
+      insert into mirror.pairs (mai_id, project_id) values (v_mai_id, p_project_id) on conflict do nothing;
+      exit when found;
+      v_number := v_number + 1;
+      v_mai_id := v_project.slug || '-' || v_number;
+    end loop;
+  end if;
+  perform mirror.link(p_project_id, v_mai_id);
+  if not mirror.insert_row(v_project, v_mai_id) then
+    if (mirror.lock_row(v_mai_id)).id is null then
+      perform mirror.refuse_hidden(v_mai_id);
+    end if;
+    perform mirror.unite(p_project_id, v_mai_id, true);
+  end if;
+  perform mirror.tell('insert', p_project_id, v_mai_id, 'to_mai');
+end
+$$;
+comment on function mirror.begin_pair is 'A project begins to be mirrored: its row is made, or found and adopted, and linked.';
+
+-- A name over there may be one that cannot be stored: then its id serves.
+create function mirror.make_project(p_project_id uuid, p_row mirror.row) returns registry.projects
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_new registry.projects;
+  v_repo text := nullif(registry.strip_credentials(p_row.repo), '');
+  v_wanted text := case when p_row.id ~ '^[a-z0-9][a-z0-9._-]{0,79}$' then p_row.id else registry.slugify(p_row.id) end;
+begin
+  v_new.id := p_project_id;
+  v_new.name := case
+    when mirror.is_storable_name(p_row.name) then p_row.name
+    else left(coalesce(nullif(btrim(p_row.name), ''), nullif(btrim(p_row.id), ''), v_wanted), 200)
+  end;
+  v_new.description := nullif(p_row.goal, '');
+  v_new.status := mirror.status_here(p_row.status);
+  v_new.trunk_path := nullif(p_row.path, '');
+  v_new.metadata := mirror.keep_memory_group(mirror.keep_status(
+    case when mirror.is_metadata(p_row.metadata) then mirror.travelling(p_row.metadata) else '{}' end,
+    p_row.status), p_row.memory_group);
+  loop
+    v_new.slug := registry.free_slug(v_wanted);
+    v_new.remote_origin := mirror.free_remote(v_repo, v_new.id);
+    v_new.metadata := mirror.keep_repo(v_new.metadata, case when v_new.remote_origin is null then v_repo end);
+    insert into registry.projects (id, slug, name, description, status, remote_origin, trunk_path, managed_by, unclassified, metadata)
+    values (v_new.id, v_new.slug, v_new.name, v_new.description, v_new.status, v_new.remote_origin, v_new.trunk_path, '{mai}', true,
+      v_new.metadata)
+    on conflict do nothing;
+    -- Or somebody took the slug or the remote since.
+    exit when found;
+  end loop;
+  return v_new;
+end
+$$;
+
+create function mirror.revive_project(p_old registry.projects, p_row mirror.row) returns registry.projects
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_new registry.projects;
+begin
+  v_new := mirror.with_fields(p_old, p_row, array(
+    select field from unnest(mirror.all_fields()) field
+    where field <> 'metadata' and field <> all (mirror.empty_but(p_row, mirror.as_row(p_old)))
+  ));
+  if mirror.is_metadata(p_row.metadata) then
+    v_new.metadata := v_new.metadata || mirror.travelling(p_row.metadata);
+  end if;
+  v_new.deleted_at := null;
+  update registry.projects p set deleted_at = null, name = v_new.name, description = v_new.description, status = v_new.status,
+    remote_origin = v_new.remote_origin, trunk_path = v_new.trunk_path, metadata = v_new.metadata
+  where p.id = p_old.id;
+  return v_new;
+end
+$$;
+comment on function mirror.revive_project is 'The same id came back over there: what it says holds, and where it is silent, what was known.';
+
+-- The project of a row that nobody follows yet: the one that it was until it was deactivated, one that waits for it, or a new one.
+create function mirror.take_row(p_mai_id text) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row mirror.row := mirror.lock_row(p_mai_id);
+  v_project_id uuid;
+  v_project registry.projects;
+  v_intended registry.projects;
+begin
+  if v_row.id is null then
+    return false;
+  end if;
+  loop
+    v_project := null;
+    v_project_id := (select m.project_id from mirror.pairs m where m.mai_id = p_mai_id);
+    if v_project_id is not null then
+      select p.* into v_project from registry.projects p where p.id = v_project_id for no key update;
+      if mirror.is_mirrored(v_project) then
+        if mirror.is_linked(v_project_id) and mirror.differences(v_project, v_row) = '{}' then
+          return false;
+        end if;
+        perform mirror.link(v_project_id, p_mai_id);
+        perform mirror.unite(v_project_id, p_mai_id, false);
+        return true;
+      end if;
+      exit when 'mai' = any (v_project.managed_by);
+      -- It belongs to nobody any more.
+      v_project := null;
+      delete from registry.project_links l where l.project_id = v_project_id and l.ref_type = 'mai-project' and l.rel = 'derived-from';
+      delete from mirror.pairs m where m.mai_id = p_mai_id and m.project_id = v_project_id;
+    end if;
+    -- Both sides may have been filled before they were mirrored.
+    select p.* into v_project from registry.projects p
+    where p.slug = p_mai_id and mirror.is_mirrored(p) and not exists (select from mirror.pairs m where m.project_id = p.id)
+    for no key update;
+    v_project_id := coalesce(v_project.id, gen_random_uuid());
+    insert into mirror.pairs (mai_id, project_id) values (p_mai_id, v_project_id) on conflict do nothing;
+    exit when found;
+  end loop;
+
+  if mirror.is_mirrored(v_project) then
+    perform mirror.link(v_project_id, p_mai_id);
+    perform mirror.unite(v_project_id, p_mai_id, false);
+    perform mirror.tell('insert', v_project_id, p_mai_id, 'from_mai');
+    return true;
+  end if;
+  update mirror.pairs m set joining = true where m.mai_id = p_mai_id;
+  if v_project.id is not null then
+    v_intended := mirror.revive_project(v_project, v_row);
+  else
+    v_intended := mirror.make_project(v_project_id, v_row);
+  end if;
+  perform mirror.link(v_project_id, p_mai_id);
+  update mirror.pairs m set joining = false where m.mai_id = p_mai_id;
+  perform mirror.tell('insert', v_project_id, p_mai_id, 'from_mai');
+  -- What others' triggers made of it meanwhile, and what was known here and not said over there.
+  select p.* into v_project from registry.projects p where p.id = v_project_id;
+  perform mirror.push(v_project_id,
+    mirror.changed_here(v_intended, v_project) || mirror.empty_but(v_row, mirror.as_row(v_project))
+    || case when mirror.is_metadata(v_row.metadata) then '{metadata}'::text[] else '{}' end);
+  return true;
+end
+$$;
+comment on function mirror.take_row is 'Brings a row over: its project is made, revived or found; false when there is nothing to do.';
+
+-- ---- ending ----------------------------------------------------------------------------------------------------------
+
+create function mirror.end_pair(p_project_id uuid, p_is_kept boolean) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_mai_id text := (select m.mai_id from mirror.pairs m where m.project_id = p_project_id);
+  v_reference text;
+begin
+  delete from registry.project_links l where l.project_id = p_project_id and l.ref_type = 'mai-project' and l.rel = 'derived-from';
+  if not p_is_kept then
+    delete from mirror.pairs m where m.project_id = p_project_id;
+  end if;
+  delete from mai.projects r where r.id = v_mai_id;
+  if not found then
+    return;
+  end if;
+  -- References that are looked at when the transaction ends would end it then, where nobody can say why.
+  for v_reference in
+    select format('%I.%I', n.nspname, c.conname)
+    from pg_constraint c join pg_namespace n on n.oid = c.connamespace
+    where c.contype = 'f' and c.condeferrable and c.confrelid = 'mai.projects'::regclass
+  loop
+    execute format('set constraints %s immediate', v_reference);
+  end loop;
+  perform mirror.tell('delete', p_project_id, v_mai_id, 'to_mai');
+end
+$$;
+comment on function mirror.end_pair is
+  'A project is no longer mirrored: its row goes, unless something over there refers to it. Kept: its id is remembered.';
+
+-- ---- the triggers ----------------------------------------------------------------------------------------------------
+
+-- What the other side refused, in words that say which side it was.
+create function mirror.explain(p_sqlstate text, p_message text, p_table text, p_constraint text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_sqlstate in ('23503', '23001') then
+    perform registry.refuse('IN_USE', format(
+      'Rows of %s still refer to the project''s row of mai.projects (%s): move or delete them there, then try again. Nothing was changed.',
+      p_table, p_constraint), jsonb_build_object('table', p_table, 'constraint', p_constraint));
+  elsif p_sqlstate in ('42501', '42P01', '42703', '3F000') then
+    perform registry.refuse('FORBIDDEN', format(
+      'The mirror cannot write mai.projects (%s): "treeline mirror status" says what to run. Nothing was changed.', p_message));
+  end if;
+  perform registry.refuse('CONFLICT', format('mai.projects refused the change: %s. Nothing was changed.', p_message),
+    jsonb_strip_nulls(jsonb_build_object('sqlstate', p_sqlstate, 'constraint', nullif(p_constraint, ''))));
+end
+$$;
+
+create function mirror.sync_to_mai() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_project registry.projects;
+  v_id uuid;
+  v_detail text;
+  v_schema text;
+  v_table text;
+  v_constraint text;
+begin
+  if tg_op = 'INSERT' then
+    for v_id in
+      select n.id from new_rows n where mirror.is_mirrored(n) and not exists (select from mirror.pairs m where m.project_id = n.id and m.joining)
+    loop
+      perform mirror.begin_pair(v_id);
+    end loop;
+    return null;
+  elsif tg_op = 'DELETE' then
+    if mirror.is_mirrored(old) then
+      perform mirror.end_pair(old.id, false);
+    else
+      delete from mirror.pairs m where m.project_id = old.id;
+    end if;
+    return null;
+  elsif not coalesce('mai' = any (old.managed_by) or 'mai' = any (new.managed_by), false) then
+    return null;
+  end if;
+
+  -- As it stands: another trigger of the same statement may have written it, and been here, since.
+  select p.* into v_project from registry.projects p where p.id = new.id;
+  if not found or exists (select from mirror.pairs m where m.project_id = new.id and m.joining) then
+    return null;
+  elsif not mirror.is_mirrored(v_project) then
+    if mirror.is_mirrored(old) then
+      perform mirror.end_pair(new.id, coalesce('mai' = any (v_project.managed_by), false));
+    elsif not coalesce('mai' = any (v_project.managed_by), false) then
+      delete from mirror.pairs m where m.project_id = new.id;
+    end if;
+  elsif not mirror.is_linked(new.id) then
+    perform mirror.begin_pair(new.id);
+  elsif mirror.changed_here(old, new) <> '{}' then
+    perform mirror.push(new.id, mirror.changed_here(old, new));
+  end if;
+  return null;
+exception
+  when integrity_constraint_violation or data_exception or raise_exception or insufficient_privilege
+    or undefined_table or undefined_column or invalid_schema_name then
+    get stacked diagnostics v_detail = pg_exception_detail, v_schema = schema_name, v_table = table_name, v_constraint = constraint_name;
+    if v_detail ~ '^[A-Z_]+( \{.*\})?$' then
+      raise;
+    end if;
+    perform mirror.explain(sqlstate, sqlerrm, format('%I.%I', v_schema, v_table), v_constraint);
+    return null;
+end
+$$;
+comment on function mirror.sync_to_mai is 'Brings what changed of projects to mai.projects. The source of truth is here: what is refused there is refused here.';
+
+create function mirror.follow_row(p_op text, p_old mirror.row, p_new mirror.row) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_project registry.projects;
+  v_fields text[];
+begin
+  if p_op = 'UPDATE' and p_new.id <> p_old.id then
+    delete from mirror.pairs m where m.mai_id = p_new.id;
+    update mirror.pairs m set mai_id = p_new.id where m.mai_id = p_old.id returning m.project_id into v_project.id;
+    if found then
+      update registry.project_links l set ref_id = p_new.id
+      where l.project_id = v_project.id and l.ref_type = 'mai-project' and l.ref_id = p_old.id and l.rel = 'derived-from';
+      perform mirror.tell('update', v_project.id, p_new.id, 'from_mai', '{links}');
+    end if;
+  end if;
+  if p_op <> 'DELETE' then
+    select p.* into v_project from mirror.pairs m join registry.projects p on p.id = m.project_id where m.mai_id = p_new.id;
+    if p_op = 'INSERT' or not mirror.is_mirrored(v_project) then
+      perform mirror.take_row(p_new.id);
+    else
+      v_fields := mirror.changed_there(p_old, p_new);
+      if v_fields <> '{}' then
+        perform mirror.pull(p_new.id, v_fields);
+      end if;
+    end if;
+    return;
+  end if;
+  select p.* into v_project from mirror.pairs m join registry.projects p on p.id = m.project_id
+  where m.mai_id = p_old.id for no key update of p;
+  if mirror.is_mirrored(v_project) then
+    perform registry.deactivate_project(v_project.id);
+    perform mirror.tell('delete', v_project.id, p_old.id, 'from_mai');
+  end if;
+end
+$$;
+
+-- Whoever writes over there knows nothing of our rules, and must not fail by them.
+create function mirror.sync_from_mai() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_old mirror.row;
+  v_new mirror.row;
+  v_id text;
+begin
+  if tg_op = 'TRUNCATE' then
+    for v_id in select m.mai_id from mirror.pairs m order by m.mai_id loop
+      v_old.id := v_id;
+      perform mirror.follow_row('DELETE', v_old, null);
+    end loop;
+    return null;
+  end if;
+  if tg_op <> 'INSERT' then
+    v_old := row(old.id, old.name, old.goal, old.repo, old.path, old.memory_group, old.status, old.metadata)::mirror.row;
+  end if;
+  if tg_op <> 'DELETE' then
+    v_new := row(new.id, new.name, new.goal, new.repo, new.path, new.memory_group, new.status, new.metadata)::mirror.row;
+  end if;
+  if tg_op = 'UPDATE' and v_old.id = v_new.id and mirror.changed_there(v_old, v_new) = '{}' then
+    return null;
+  end if;
+  begin
+    perform mirror.follow_row(tg_op, v_old, v_new);
+  exception
+    when integrity_constraint_violation or data_exception or no_data_found or program_limit_exceeded or raise_exception
+      or insufficient_privilege or object_not_in_prerequisite_state or object_in_use then
+      raise warning 'treeline could not follow % of mai.projects %: %; mirror.drift() shows it', lower(tg_op),
+        quote_literal(coalesce(v_new.id, v_old.id)), sqlerrm;
+  end;
+  return null;
+end
+$$;
+comment on function mirror.sync_from_mai is 'Brings what changed of mai.projects to projects. What cannot be stored is left to mirror.drift.';

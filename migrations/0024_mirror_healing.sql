@@ -1,0 +1,369 @@
+-- Why: tables that were filled before the mirror was there, grants that an operator has still to give, and seeing that both sides
+-- are equal.
+-- Locks: mai.projects and registry.projects briefly, where the triggers are made. At run time a batch of reconciling locks what it
+-- heals, as the triggers do, until it commits.
+
+-- ---- what the mirror needs -------------------------------------------------------------------------------------------
+
+create function mirror.problems() returns table (problem text, statement text)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_schema pg_namespace;
+  v_table pg_class;
+  v_lacking text[];
+begin
+  select * into v_schema from pg_namespace where nspname = 'mai';
+  if not found then
+    return query select 'There is no schema mai, and this role may not make it.',
+      format('create schema mai authorization %I;', current_user);
+    return;
+  elsif not has_schema_privilege(v_schema.oid, 'usage') then
+    return query select format('The role %I may not use the schema mai.', current_user), format('grant usage on schema mai to %I;', current_user);
+  end if;
+  select * into v_table from pg_class where relnamespace = v_schema.oid and relname = 'projects' and relkind in ('r', 'p');
+  if not found then
+    return query select 'There is no table mai.projects, and this role may not make it.', format('grant usage, create on schema mai to %I;', current_user);
+    return;
+  end if;
+
+  v_lacking := array(
+    select privilege from unnest('{select,insert,update,delete,trigger}'::text[]) privilege where not has_table_privilege(v_table.oid, privilege)
+  );
+  if v_lacking <> '{}' then
+    return query select format('The role %I lacks %s on mai.projects.', current_user, array_to_string(v_lacking, ', ')),
+      format('grant %s on mai.projects to %I;', array_to_string(v_lacking, ', '), current_user);
+  end if;
+
+  return query
+  select format('mai.projects has no column %s of type %s.', wanted.name, wanted.types[1]),
+    case when a.attname is null then format('alter table mai.projects add column %s %s;', wanted.name, wanted.types[1])
+      else format('alter table mai.projects alter column %s type %s using %1$s::%2$s;', wanted.name, wanted.types[1]) end
+  from (values
+    ('id', '{text,varchar}'::regtype[]), ('name', '{text,varchar}'), ('goal', '{text,varchar}'), ('repo', '{text,varchar}'),
+    ('path', '{text,varchar}'), ('memory_group', '{text,varchar}'), ('status', '{text,varchar}'), ('metadata', '{jsonb}'),
+    ('created_at', '{timestamptz,timestamp}'), ('updated_at', '{timestamptz,timestamp}')
+  ) as wanted (name, types)
+  left join pg_attribute a on a.attrelid = v_table.oid and a.attname = wanted.name and not a.attisdropped
+  where a.attname is null or a.atttypid <> all (wanted.types);
+  if not exists (
+    select from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+    where i.indrelid = v_table.oid and i.indisunique and i.indnkeyatts = 1 and i.indpred is null and a.attname = 'id'
+  ) then
+    return query select 'The id of mai.projects is not its key.', 'alter table mai.projects add primary key (id);';
+  end if;
+
+  -- Without a policy for the mirror, an update would silently find no row.
+  if v_table.relrowsecurity and not (select r.rolsuper or r.rolbypassrls from pg_roles r where r.rolname = current_user)
+     and (v_table.relforcerowsecurity or not pg_has_role(v_table.relowner, 'usage'))
+     and not exists (
+       select from pg_policy p
+       where p.polrelid = v_table.oid and p.polname = 'projax_write' and p.polpermissive and p.polcmd = '*'
+         and exists (select from unnest(p.polroles) role where role = 0 or pg_has_role(role, 'usage'))
+     ) then
+    return query select format('mai.projects has row-level security and no policy projax_write for the role %I.', current_user),
+      format('create policy projax_write on mai.projects to %I using (true) with check (true);', current_user);
+  end if;
+end
+$$;
+comment on function mirror.problems is 'What keeps the mirror from writing mai.projects, each with the statement that an operator has to run; no rows: nothing.';
+
+create function mirror.is_attached() returns boolean
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select count(*) = 4 from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
+  where (n.nspname, c.relname, t.tgname) in (
+    ('registry', 'projects', 'projects_sync_to_mai_insert'), ('registry', 'projects', 'projects_sync_to_mai'),
+    ('mai', 'projects', 'mai_projects_sync_to_projax'), ('mai', 'projects', 'mai_projects_sync_to_projax_truncate')
+  ) and t.tgenabled <> 'D'
+$$;
+comment on function mirror.is_attached is 'Whether the triggers of both sides are there and enabled.';
+
+create function mirror.attach() returns table (problem text, statement text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  -- Several gateways may start at once.
+  perform pg_advisory_xact_lock(hashtextextended('mirror.attach', 0));
+  begin
+    if not exists (select from pg_namespace where nspname = 'mai') then
+      create schema mai;
+      comment on schema mai is 'The older system that keeps projects of its own. Treeline touches mai.projects alone.';
+    end if;
+    if not exists (select from pg_class where relnamespace = 'mai'::regnamespace and relname = 'projects') then
+      create table mai.projects (
+        id text primary key,
+        name text not null default '',
+        goal text not null default '',
+        repo text not null default '',
+        path text not null default '',
+        memory_group text not null default '',
+        status text not null default 'active',
+        metadata jsonb not null default '{}',
+        created_at timestamptz not null default now(),
+        updated_at timestamptz not null default now()
+      );
+      comment on table mai.projects is 'Projects as the older system knows them; kept equal to registry.projects by the mirror.';
+    end if;
+  exception
+    -- What it may not make, it says below.
+    when insufficient_privilege then null;
+  end;
+  if not exists (select from mirror.problems()) then
+    if not exists (select from pg_trigger where tgrelid = 'mai.projects'::regclass and tgname = 'mai_projects_sync_to_projax') then
+      create trigger mai_projects_sync_to_projax after insert or update or delete on mai.projects
+        for each row execute function mirror.sync_from_mai();
+      create trigger mai_projects_sync_to_projax_truncate after truncate on mai.projects
+        for each statement execute function mirror.sync_from_mai();
+    end if;
+    -- For each statement where projects come, so that a project's own event is the first one: see feed.on_projects.
+    if not exists (select from pg_trigger where tgrelid = 'registry.projects'::regclass and tgname = 'projects_sync_to_mai') then
+      create trigger projects_sync_to_mai_insert after insert on registry.projects
+        referencing new table as new_rows for each statement execute function mirror.sync_to_mai();
+      create trigger projects_sync_to_mai after update or delete on registry.projects
+        for each row execute function mirror.sync_to_mai();
+    end if;
+  end if;
+  return query select problem, statement from mirror.problems();
+end
+$$;
+comment on function mirror.attach is
+  'Makes what is missing of mai.projects and of the triggers of both sides, as far as this role may; answers what else is needed.';
+
+do $$ begin perform mirror.attach(); end $$;
+
+create function mirror.require_ready() returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_problem text;
+  v_statement text;
+begin
+  select problem, statement into v_problem, v_statement from mirror.problems() limit 1;
+  if found then
+    perform registry.refuse('FORBIDDEN', format('The mirror is not ready. %s Let an operator run: %s', v_problem, v_statement),
+      jsonb_build_object('statement', v_statement));
+  end if;
+end
+$$;
+
+create function mirror.status() returns table (
+  attached boolean, project_count int, row_count int, waiting_count int, problems jsonb
+)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  attached := mirror.is_attached();
+  problems := (select coalesce(jsonb_agg(jsonb_build_object('problem', problem, 'statement', statement)), '[]') from mirror.problems());
+  select count(*) into project_count from registry.projects p where p.managed_by @> '{mai}' and p.deleted_at is null;
+  select count(*) into waiting_count from registry.projects p where p.unclassified and p.active;
+  if problems = '[]' then
+    row_count := (select count(*) from mai.projects);
+  end if;
+  return next;
+end
+$$;
+comment on function mirror.status is
+  'Whether the mirror works and how much it holds: mirrored projects, rows over there (null where they cannot be read), unclassified projects.';
+
+-- ---- comparing -------------------------------------------------------------------------------------------------------
+
+create function mirror.value_here(p_project registry.projects, p_field text) returns jsonb
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select case p_field
+    when 'name' then to_jsonb(p_project.name)
+    when 'description' then to_jsonb(p_project.description)
+    when 'remote_origin' then to_jsonb(coalesce(p_project.remote_origin, p_project.metadata ->> 'repo'))
+    when 'trunk_path' then to_jsonb(p_project.trunk_path)
+    when 'memory_group' then p_project.metadata -> 'memory_group'
+    when 'status' then to_jsonb(p_project.status)
+    when 'metadata' then mirror.travelling(p_project.metadata)
+    else to_jsonb(p_project.slug)
+  end
+$$;
+
+create function mirror.value_there(p_row mirror.row, p_field text) returns jsonb
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select case p_field
+    when 'name' then to_jsonb(p_row.name)
+    when 'description' then to_jsonb(p_row.goal)
+    when 'remote_origin' then to_jsonb(registry.strip_credentials(p_row.repo))
+    when 'trunk_path' then to_jsonb(p_row.path)
+    when 'memory_group' then to_jsonb(p_row.memory_group)
+    when 'status' then to_jsonb(p_row.status)
+    when 'metadata' then mirror.travelling(p_row.metadata)
+    else to_jsonb(p_row.id)
+  end
+$$;
+
+-- One side may be null: a mirrored project without a row, or a row without a mirrored project.
+create function mirror.drift_of(p_project registry.projects, p_row mirror.row, p_is_linked boolean) returns text[]
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select case
+    when p_row.id is null then '{row}'::text[]
+    when p_project.id is null or not mirror.is_mirrored(p_project) then '{project}'::text[]
+    else case when p_is_linked then '{}'::text[] else '{link}'::text[] end || mirror.differences(p_project, p_row)
+  end
+$$;
+
+create function mirror.drift(p_project_ids uuid[] default null, p_limit int default 100)
+returns table (project_id uuid, mai_id text, field text, ours jsonb, theirs jsonb)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  perform mirror.require_ready();
+  return query
+  with mirrored as (
+    select p, m.mai_id, exists (
+        select from registry.project_links l
+        where l.project_id = p.id and l.ref_type = 'mai-project' and l.ref_id = m.mai_id and l.rel = 'derived-from'
+      ) as is_linked
+    from registry.projects p left join mirror.pairs m on m.project_id = p.id
+    where p.managed_by @> '{mai}' and p.deleted_at is null and (p_project_ids is null or p.id = any (p_project_ids))
+  ), there as (
+    select row(r.id, r.name, r.goal, r.repo, r.path, r.memory_group, r.status, r.metadata)::mirror.row as r, r.id as mai_id, m.project_id
+    from mai.projects r left join mirror.pairs m on m.mai_id = r.id
+    where p_project_ids is null or m.project_id = any (p_project_ids)
+  )
+  select coalesce((mirrored.p).id, owner.id), coalesce(there.mai_id, mirrored.mai_id), drift.field,
+    case when (mirrored.p).id is not null then mirror.value_here(mirrored.p, drift.field) end,
+    case when there.mai_id is not null then mirror.value_there(there.r, drift.field) end
+  from mirrored
+  full join there on there.mai_id = mirrored.mai_id
+  left join registry.projects owner on owner.id = there.project_id
+  cross join lateral unnest(mirror.drift_of(mirrored.p, there.r, mirrored.is_linked)) as drift (field)
+  limit p_limit;
+end
+$$;
+comment on function mirror.drift is
+  'Where the two sides do not say the same now: a field of both, or "row", "project" or "link" where that is missing altogether.';
+
+-- ---- healing ---------------------------------------------------------------------------------------------------------
+
+create function mirror.heal_row(p_project_id uuid) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_project registry.projects;
+begin
+  select p.* into v_project from registry.projects p where p.id = p_project_id for no key update;
+  if mirror.is_mirrored(v_project) then
+    if mirror.is_linked(p_project_id) then
+      return mirror.push(p_project_id, mirror.all_fields());
+    end if;
+    perform mirror.begin_pair(p_project_id);
+    return true;
+  elsif exists (select from mirror.pairs m join mai.projects r on r.id = m.mai_id where m.project_id = p_project_id) then
+    perform mirror.end_pair(p_project_id, coalesce('mai' = any (v_project.managed_by), false));
+    return true;
+  end if;
+  return false;
+end
+$$;
+comment on function mirror.heal_row is 'Makes the row of a project what the project says.';
+
+create function mirror.heal_project(p_mai_id text) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row mirror.row := mirror.lock_row(p_mai_id);
+  v_project registry.projects;
+begin
+  select p.* into v_project from mirror.pairs m join registry.projects p on p.id = m.project_id
+  where m.mai_id = p_mai_id for no key update of p;
+  if v_row.id is null then
+    if mirror.is_mirrored(v_project) then
+      perform registry.deactivate_project(v_project.id);
+      perform mirror.tell('delete', v_project.id, p_mai_id, 'from_mai');
+      return true;
+    end if;
+    return false;
+  elsif mirror.is_mirrored(v_project) and mirror.is_linked(v_project.id) then
+    return mirror.pull(p_mai_id, mirror.all_fields());
+  end if;
+  return mirror.take_row(p_mai_id);
+end
+$$;
+comment on function mirror.heal_project is 'Makes the project of a row what the row says.';
+
+-- A batch looks at so many of one side, in the order of their keys, whether they differ or not: so all batches together are one
+-- pass, and whoever was interrupted goes on where he was.
+create function mirror.reconcile(p_direction text, p_after text default null, p_limit int default 100, p_project_ids uuid[] default null)
+returns table (examined_count int, changed_count int, last_key text, has_more boolean, refused jsonb)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_keys text[];
+  v_key text;
+  v_changed boolean;
+  v_detail text;
+begin
+  perform mirror.require_ready();
+  if p_direction = 'to_mai' then
+    v_keys := array(
+      select p.id::text from registry.projects p
+      where (p_after is null or p.id > p_after::uuid) and (p_project_ids is null or p.id = any (p_project_ids))
+      order by p.id limit p_limit
+    );
+  elsif p_direction = 'from_mai' then
+    v_keys := array(
+      select key from (
+        (select r.id from mai.projects r left join mirror.pairs m on m.mai_id = r.id
+          where (p_after is null or r.id > p_after) and (p_project_ids is null or m.project_id = any (p_project_ids))
+          order by r.id limit p_limit)
+        union
+        (select m.mai_id from mirror.pairs m
+          where (p_after is null or m.mai_id > p_after) and (p_project_ids is null or m.project_id = any (p_project_ids))
+          order by m.mai_id limit p_limit)
+      ) as side (key) order by key limit p_limit
+    );
+  else
+    perform registry.refuse('INVALID', format('Expected the direction to_mai or from_mai, got %L.', p_direction));
+  end if;
+  examined_count := cardinality(v_keys);
+  changed_count := 0;
+  refused := '[]';
+  foreach v_key in array v_keys loop
+    begin
+      v_changed := case when p_direction = 'to_mai' then mirror.heal_row(v_key::uuid) else mirror.heal_project(v_key) end;
+      changed_count := changed_count + v_changed::int;
+    exception
+      -- One that cannot be healed keeps no other from it.
+      when integrity_constraint_violation or data_exception or no_data_found or program_limit_exceeded or raise_exception
+        or insufficient_privilege or object_not_in_prerequisite_state or object_in_use then
+        refused := refused || jsonb_build_object('key', v_key, 'message', sqlerrm);
+    end;
+  end loop;
+  last_key := v_keys[examined_count];
+  has_more := examined_count = p_limit;
+  return next;
+end
+$$;
+comment on function mirror.reconcile is
+  'Heals one batch: to_mai makes rows what projects say, from_mai the other way round. Go on with p_after => last_key while has_more.';
+
+-- ---- rights ----------------------------------------------------------------------------------------------------------
+
+revoke execute on all functions in schema mirror from public;
+grant execute on function mirror.status, mirror.drift, mirror.reconcile to treeline_runtime;
+
+update registry.metadata set value = '1.4.0' where key = 'schema_version';
