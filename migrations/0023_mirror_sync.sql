@@ -587,7 +587,7 @@ begin
     if found then
       update registry.project_links l set ref_id = p_new.id
       where l.project_id = v_project.id and l.ref_type = 'mai-project' and l.ref_id = p_old.id and l.rel = 'derived-from';
-      perform mirror.tell('update', v_project.id, p_new.id, 'from_mai', '{links}');
+      perform mirror.tell('update', v_project.id, p_new.id, 'from_mai', '{mai_id}');
     end if;
   end if;
   if p_op <> 'DELETE' then

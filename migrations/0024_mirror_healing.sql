@@ -153,7 +153,7 @@ end
 $$;
 
 create function mirror.status() returns table (
-  attached boolean, project_count int, row_count int, waiting_count int, problems jsonb
+  attached boolean, project_count int, row_count int, unclassified_count int, problems jsonb
 )
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -163,7 +163,7 @@ begin
   attached := mirror.is_attached();
   problems := (select coalesce(jsonb_agg(jsonb_build_object('problem', problem, 'statement', statement)), '[]') from mirror.problems());
   select count(*) into project_count from registry.projects p where p.managed_by @> '{mai}' and p.deleted_at is null;
-  select count(*) into waiting_count from registry.projects p where p.unclassified and p.active;
+  select count(*) into unclassified_count from registry.projects p where p.unclassified and p.active;
   if problems = '[]' then
     row_count := (select count(*) from mai.projects);
   end if;
@@ -207,6 +207,13 @@ as $$
   end
 $$;
 
+create function mirror.cut(p_value jsonb) returns jsonb
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when octet_length(p_value::text) <= 4000 then p_value else to_jsonb(left(p_value #>> '{}', 1000) || '…') end
+$$;
+
 -- One side may be null: a mirrored project without a row, or a row without a mirrored project.
 create function mirror.drift_of(p_project registry.projects, p_row mirror.row, p_is_linked boolean) returns text[]
 language sql immutable parallel safe
@@ -241,8 +248,8 @@ begin
     where p_project_ids is null or m.project_id = any (p_project_ids)
   )
   select coalesce((mirrored.p).id, owner.id), coalesce(there.mai_id, mirrored.mai_id), drift.field,
-    case when (mirrored.p).id is not null then mirror.value_here(mirrored.p, drift.field) end,
-    case when there.mai_id is not null then mirror.value_there(there.r, drift.field) end
+    case when (mirrored.p).id is not null then mirror.cut(mirror.value_here(mirrored.p, drift.field)) end,
+    case when there.mai_id is not null then mirror.cut(mirror.value_there(there.r, drift.field)) end
   from mirrored
   full join there on there.mai_id = mirrored.mai_id
   left join registry.projects owner on owner.id = there.project_id

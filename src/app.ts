@@ -16,6 +16,7 @@ import { type Feed, openFeed } from './feed/feed.ts';
 import { feedHealth } from './feed/log.ts';
 import { schema } from './graphql/schema.ts';
 import type { Logger } from './kernel/logger.ts';
+import { attachMirror } from './mirror/attach.ts';
 import { startLapses } from './registry/claim/lapses.ts';
 import { startMaintenance } from './registry/maintenance/schedule.ts';
 import { createAccess } from './server/access.ts';
@@ -91,6 +92,7 @@ async function compose(
   if (mayMigrate) await migrate(urls.ownerUrl, { log });
   else await requireCurrent(database.ownerPool);
   await checkRuntime(database.runtimePool);
+  await attachMirror({ ownerPool: database.ownerPool, log });
   const token = await ensureLocalToken({
     ownerPool: database.ownerPool,
     file: config.DATABASE_URL === undefined ? join(config.TREELINE_DATA_DIR, 'token') : null,

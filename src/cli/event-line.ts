@@ -27,6 +27,8 @@ interface Facts {
   type?: string;
   file_path?: string | null;
   worktree_id?: string;
+  direction?: string;
+  mai_id?: string;
 }
 
 const idsAtOnce = 100;
@@ -73,7 +75,7 @@ export class EventLines {
 
   #line(event: Event): string {
     const { before, after, ...facts } = event.data as Facts;
-    const told = facts.name ?? after?.name ?? before?.name ?? null;
+    const told = facts.name ?? facts.mai_id ?? after?.name ?? before?.name ?? null;
     const slug = after?.slug ?? before?.slug ?? null;
     if (event.topic === 'worktrees') this.#names.set(event.entityId, told);
     if (event.topic === 'projects') this.#names.set(event.entityId, slug);
@@ -88,7 +90,7 @@ export class EventLines {
       shown(name).padEnd(24),
       shown(project).padEnd(16),
       shown(event.agentId).padEnd(12),
-      printable(how || event.changed.join(', ')),
+      printable(how || [facts.direction, event.changed.join(', ')].filter(Boolean).join(' ')),
     ]
       .join('  ')
       .trimEnd();

@@ -6,6 +6,7 @@ import { StartupError } from '../kernel/errors.ts';
 import { findGateway, hostName } from './gateway.ts';
 import { inFlightTable, listInFlight } from './ls.ts';
 import { runMigrate } from './migrate.ts';
+import { type MirrorReport, mirrorStatus, reconcileMirror } from './mirror.ts';
 import { failed, runScan, scanSummary } from './scan.ts';
 import { exportChanges, importChanges } from './sync.ts';
 import { createToken, readScopes, revokeToken, tokenTable } from './token.ts';
@@ -50,7 +51,7 @@ program
 program
   .command('watch-feed')
   .description('print every change of the registry as it happens, until it is stopped')
-  .option('--topic <names...>', 'only these: projects, worktrees, claims, activities, hosts, worktree_types')
+  .option('--topic <names...>', 'only these: projects, worktrees, claims, activities, hosts, worktree_types, mirror')
   .option('--project <slug>', 'only what belongs to this project')
   .addOption(new Option('--after <cursor>', 'begin with what came after this cursor').conflicts('state'))
   .option('--state <file>', 'keep the last cursor in this file, and go on from it at the next start')
@@ -111,6 +112,35 @@ sync
     print(`Imported ${changes} changes: ${stored} are new, ${known} were there already.`);
   });
 
+const mirror = program.command('mirror').description('see and heal the mirror with mai.projects');
+
+mirror
+  .command('status')
+  .description('say whether the mirror works and where the two sides differ; exits with 1 if they do')
+  .action(async () => conclude(await mirrorStatus((await findGateway(readConfig())).client)));
+
+mirror
+  .command('reconcile')
+  .description('make one side what the other says; may be stopped and started again')
+  .addOption(
+    new Option('--direction <side>', 'to-mai: mai.projects follows; from-mai: the projects here follow')
+      .choices(['to-mai', 'from-mai'])
+      .makeOptionMandatory(),
+  )
+  .option('--project <slugs...>', 'only these projects', [])
+  .action(async (options: { direction: string; project: string[] }) => {
+    const { client } = await findGateway(readConfig());
+    const report = await reconcileMirror(client, {
+      direction: options.direction === 'to-mai' ? 'TO_MAI' : 'FROM_MAI',
+      projects: options.project,
+      signal: untilStopped('Stopped. What was healed until then stays.'),
+      onProgress: (examined, changed) => {
+        if (process.stderr.isTTY) process.stderr.write(`\r${examined} looked at, ${changed} healed\u001b[K\r`);
+      },
+    });
+    conclude(report);
+  });
+
 program
   .command('migrate')
   .description('bring the database schema up to date, without starting the gateway')
@@ -126,6 +156,11 @@ function readTime(text: string): string {
   const time = new Date(text);
   if (Number.isNaN(time.getTime())) throw new InvalidArgumentError('Expected a time such as 2027-01-31T12:00:00Z.');
   return time.toISOString();
+}
+
+function conclude({ text, healthy }: MirrorReport): void {
+  print(text);
+  if (!healthy) process.exitCode = 1;
 }
 
 function toJson(value: unknown): string {

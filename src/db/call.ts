@@ -1,5 +1,6 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely';
 import type { DB } from './database.generated.ts';
+import { retryContended } from './deadlock.ts';
 
 /** Whose hand it is: what row-level security and the functions of the schema read from the transaction's settings. */
 export interface Identity {
@@ -15,7 +16,8 @@ export interface Identity {
  * The order is forced, not hoped for: `limit` refers to the sub-select that makes the settings, so the call cannot start
  * before it (`offset 0` keeps the planner from merging the two), and the limit it yields is null, which means none.
  *
- * Changes made by the call do not notify: whoever calls rings the feed afterwards.
+ * Changes made by the call do not notify: whoever calls rings the feed afterwards. A call that was ended because it and
+ * another waited for each other is made again.
  * @returns the rows, and the snapshot that the call read with: its own changes come after it in the feed; null without rows
  */
 export async function callAs<Row>(
@@ -35,7 +37,7 @@ export async function callAs<Row>(
       offset 0
     ) as asking
     cross join lateral (select * from ${call} limit asking.unlimited) as result`;
-  const { rows } = await statement.execute(db);
+  const { rows } = await retryContended(() => statement.execute(db));
   const snapshot = rows[0]?.__snapshot ?? null;
   return { rows: rows.map(({ __snapshot, ...row }) => row as Row), snapshot };
 }

@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { Refusal, type RefusalCode, RequestError, refusalCodes } from '../kernel/errors.ts';
+import { isContended } from './deadlock.ts';
 
 /** What the violation of a named constraint means to the caller. */
 export interface ConstraintMeaning {
@@ -26,11 +27,12 @@ const sqlstate = {
  * Turns what the database refused into what the caller can mend, by code and constraint, never by prose:
  * - DETAIL beginning with a refusal's code (raised by `registry.refuse`), followed by facts as JSON;
  * - a constraint that `meanings` explains.
- * @returns a `Refusal`, a `RequestError` for a statement that ran too long, or the error itself: a defect
+ * @returns a `Refusal`, a `RequestError` for a statement that ran too long or that others kept from ending, or the error
+ * itself: a defect
  */
 export function asRefusal(error: unknown, meanings: Readonly<Record<string, ConstraintMeaning>> = {}): unknown {
   if (!(error instanceof pg.DatabaseError)) return error;
-  return raisedRefusal(error) ?? explainedViolation(error, meanings) ?? outOfRange(error) ?? tooLong(error) ?? error;
+  return raisedRefusal(error) ?? explainedViolation(error, meanings) ?? outOfRange(error) ?? tooMuch(error) ?? error;
 }
 
 function raisedRefusal(error: pg.DatabaseError): Refusal | null {
@@ -74,7 +76,10 @@ function outOfRange(error: pg.DatabaseError): Refusal | null {
   }
 }
 
-function tooLong(error: pg.DatabaseError): RequestError | null {
+function tooMuch(error: pg.DatabaseError): RequestError | null {
+  if (isContended(error)) {
+    return new RequestError('LIMIT_EXCEEDED', 'Others keep changing the same rows: try again.', { cause: error });
+  }
   return error.code === sqlstate.queryCanceled
     ? new RequestError('LIMIT_EXCEEDED', 'A statement took longer than is allowed: ask for less at once.', {
         cause: error,

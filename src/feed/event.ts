@@ -1,7 +1,15 @@
 import type { Place } from './cursor.ts';
 
 /** What the log holds; a collection of the registry each, named as triggers name them. Who may see which: SPEC.md. */
-export const publicTopics = ['projects', 'worktrees', 'claims', 'activities', 'hosts', 'worktree_types'] as const;
+export const publicTopics = [
+  'projects',
+  'worktrees',
+  'claims',
+  'activities',
+  'hosts',
+  'worktree_types',
+  'mirror',
+] as const;
 export type PublicTopic = (typeof publicTopics)[number];
 
 export function isPublicTopic(topic: string): topic is PublicTopic {

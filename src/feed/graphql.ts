@@ -25,6 +25,7 @@ const nodeOfTopic: Readonly<Record<PublicTopic, string | null>> = {
   activities: 'Activity',
   hosts: 'Host',
   worktree_types: null,
+  mirror: 'Project',
 };
 
 type FeedEventShape = FeedEvent & WithCursor;
@@ -38,7 +39,8 @@ const FeedEventType = builder.objectRef<FeedEventShape>('FeedEvent').implement({
     }),
     op: t.field({ type: ChangeOp, description: 'What was done to it.', resolve: (event) => event.op }),
     entityId: t.id({
-      description: "The thing's `id`; of a claim, its worktree's; of a worktree type, its number.",
+      description:
+        "The thing's `id`; of a claim, its worktree's; of what was mirrored, its project's; of a worktree type, its number.",
       resolve: (event) => {
         const typename = isPublicTopic(event.topic) ? nodeOfTopic[event.topic] : null;
         return typename === null ? event.entity_id : encodeId(typename, event.entity_id);

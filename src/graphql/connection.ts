@@ -42,7 +42,7 @@ export function readSize(name: string, size: number | null | undefined, { most }
   return size;
 }
 
-function makeCursor<Row extends object>(row: Row, order: Order): string {
+export function makeCursor<Row extends object>(row: Row, order: Order): string {
   const keys = order.keys.map((key) => String((row as Record<string, unknown>)[key.column]));
   return Buffer.from(JSON.stringify([order.tag, ...keys])).toString('base64url');
 }

@@ -30,6 +30,8 @@ import '../sync/change/graphql.ts';
 import '../sync/change/subscriptions.ts';
 import '../sync/record/graphql.ts';
 import '../sync/version/graphql.ts';
+import '../mirror/graphql.ts';
+import '../mirror/subscriptions.ts';
 import { type RequestContext, requireScope } from '../auth/context.ts';
 import { operations } from '../auth/operations.ts';
 import type { Scope } from '../auth/scopes.ts';

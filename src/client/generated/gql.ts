@@ -17,6 +17,10 @@ import * as types from './graphql.ts';
 type Documents = {
     "\n  query FeedNames($ids: [ID!]!) {\n    nodes(ids: $ids) {\n      id\n      ... on Project { slug }\n      ... on Worktree { name }\n    }\n  }\n": typeof types.FeedNamesDocument,
     "\n  query InFlightWork($after: String) {\n    inFlightWork(first: 100, after: $after) {\n      nodes {\n        name\n        branchName\n        path\n        status\n        agentId\n        agentState\n        gitState { uncommittedFilesCount aheadOfTrunk behindTrunk lastCommitAt lastSyncAt }\n        project { name slug }\n        type { name }\n        host { name }\n        claim { agentId expiresAt }\n      }\n      pageInfo { hasNextPage endCursor }\n    }\n  }\n": typeof types.InFlightWorkDocument,
+    "\n  query MirrorState($first: Int!) {\n    mirrorStatus {\n      attached\n      problems { problem statement }\n      projectCount\n      rowCount\n      unclassifiedCount\n    }\n    mirrorDrift(first: $first) {\n      project { slug }\n      maiId\n      field\n      ours\n      theirs\n    }\n  }\n": typeof types.MirrorStateDocument,
+    "\n  query MirrorStatus {\n    mirrorStatus {\n      attached\n      problems { problem statement }\n      projectCount\n      rowCount\n    }\n  }\n": typeof types.MirrorStatusDocument,
+    "\n  mutation ReconcileMirror($input: ReconcileMirrorInput!) {\n    reconcileMirror(input: $input) {\n      changedCount\n      examinedCount\n      hasMore\n      endCursor\n      userErrors { message }\n    }\n  }\n": typeof types.ReconcileMirrorDocument,
+    "\n  query MirroredProject($slug: String!) {\n    project(by: { slug: $slug }) { id }\n  }\n": typeof types.MirroredProjectDocument,
     "\n  query Tokens {\n    viewer {\n      principal { handle }\n      tokens { id name scopes createdAt expiresAt lastUsedAt revokedAt }\n    }\n  }\n": typeof types.TokensDocument,
     "\n  mutation CreateToken($input: CreateTokenInput!) {\n    createToken(input: $input) {\n      token\n      record { id name scopes expiresAt }\n      userErrors { code message }\n    }\n  }\n": typeof types.CreateTokenDocument,
     "\n  mutation RevokeToken($input: RevokeTokenInput!) {\n    revokeToken(input: $input) {\n      token { name revokedAt }\n      userErrors { code message }\n    }\n  }\n": typeof types.RevokeTokenDocument,
@@ -39,6 +43,10 @@ type Documents = {
 const documents: Documents = {
     "\n  query FeedNames($ids: [ID!]!) {\n    nodes(ids: $ids) {\n      id\n      ... on Project { slug }\n      ... on Worktree { name }\n    }\n  }\n": types.FeedNamesDocument,
     "\n  query InFlightWork($after: String) {\n    inFlightWork(first: 100, after: $after) {\n      nodes {\n        name\n        branchName\n        path\n        status\n        agentId\n        agentState\n        gitState { uncommittedFilesCount aheadOfTrunk behindTrunk lastCommitAt lastSyncAt }\n        project { name slug }\n        type { name }\n        host { name }\n        claim { agentId expiresAt }\n      }\n      pageInfo { hasNextPage endCursor }\n    }\n  }\n": types.InFlightWorkDocument,
+    "\n  query MirrorState($first: Int!) {\n    mirrorStatus {\n      attached\n      problems { problem statement }\n      projectCount\n      rowCount\n      unclassifiedCount\n    }\n    mirrorDrift(first: $first) {\n      project { slug }\n      maiId\n      field\n      ours\n      theirs\n    }\n  }\n": types.MirrorStateDocument,
+    "\n  query MirrorStatus {\n    mirrorStatus {\n      attached\n      problems { problem statement }\n      projectCount\n      rowCount\n    }\n  }\n": types.MirrorStatusDocument,
+    "\n  mutation ReconcileMirror($input: ReconcileMirrorInput!) {\n    reconcileMirror(input: $input) {\n      changedCount\n      examinedCount\n      hasMore\n      endCursor\n      userErrors { message }\n    }\n  }\n": types.ReconcileMirrorDocument,
+    "\n  query MirroredProject($slug: String!) {\n    project(by: { slug: $slug }) { id }\n  }\n": types.MirroredProjectDocument,
     "\n  query Tokens {\n    viewer {\n      principal { handle }\n      tokens { id name scopes createdAt expiresAt lastUsedAt revokedAt }\n    }\n  }\n": types.TokensDocument,
     "\n  mutation CreateToken($input: CreateTokenInput!) {\n    createToken(input: $input) {\n      token\n      record { id name scopes expiresAt }\n      userErrors { code message }\n    }\n  }\n": types.CreateTokenDocument,
     "\n  mutation RevokeToken($input: RevokeTokenInput!) {\n    revokeToken(input: $input) {\n      token { name revokedAt }\n      userErrors { code message }\n    }\n  }\n": types.RevokeTokenDocument,
@@ -67,6 +75,22 @@ export function graphql(source: "\n  query FeedNames($ids: [ID!]!) {\n    nodes(
  * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
  */
 export function graphql(source: "\n  query InFlightWork($after: String) {\n    inFlightWork(first: 100, after: $after) {\n      nodes {\n        name\n        branchName\n        path\n        status\n        agentId\n        agentState\n        gitState { uncommittedFilesCount aheadOfTrunk behindTrunk lastCommitAt lastSyncAt }\n        project { name slug }\n        type { name }\n        host { name }\n        claim { agentId expiresAt }\n      }\n      pageInfo { hasNextPage endCursor }\n    }\n  }\n"): typeof import('./graphql.ts').InFlightWorkDocument;
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  query MirrorState($first: Int!) {\n    mirrorStatus {\n      attached\n      problems { problem statement }\n      projectCount\n      rowCount\n      unclassifiedCount\n    }\n    mirrorDrift(first: $first) {\n      project { slug }\n      maiId\n      field\n      ours\n      theirs\n    }\n  }\n"): typeof import('./graphql.ts').MirrorStateDocument;
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  query MirrorStatus {\n    mirrorStatus {\n      attached\n      problems { problem statement }\n      projectCount\n      rowCount\n    }\n  }\n"): typeof import('./graphql.ts').MirrorStatusDocument;
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  mutation ReconcileMirror($input: ReconcileMirrorInput!) {\n    reconcileMirror(input: $input) {\n      changedCount\n      examinedCount\n      hasMore\n      endCursor\n      userErrors { message }\n    }\n  }\n"): typeof import('./graphql.ts').ReconcileMirrorDocument;
+/**
+ * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
+ */
+export function graphql(source: "\n  query MirroredProject($slug: String!) {\n    project(by: { slug: $slug }) { id }\n  }\n"): typeof import('./graphql.ts').MirroredProjectDocument;
 /**
  * The graphql function is used to parse GraphQL queries into a document that can be used by GraphQL clients.
  */

@@ -96,6 +96,13 @@ export type LineRangeInput = {
   start: number;
 };
 
+/** Which side of the mirror follows the other. */
+export type MirrorDirection =
+  /** The projects here follow `mai.projects`. */
+  | 'FROM_MAI'
+  /** `mai.projects` follows the projects here. */
+  | 'TO_MAI';
+
 /** How a project is named: exactly one of these. */
 export type ProjectRef =
   {   /** Its `id`, or the bare UUID. */
@@ -130,6 +137,18 @@ export type PushChangesInput = {
   clientId: string;
   /** Of which schema version of the app the changes are: 1 when left out. */
   schemaVersion?: number | null | undefined;
+};
+
+/** Which side follows, and how much of it. */
+export type ReconcileMirrorInput = {
+  /** The `endCursor` of an earlier answer in this direction. */
+  after?: string | null | undefined;
+  /** Which side follows the other. */
+  direction: MirrorDirection;
+  /** How many to look at: 1 to 100,000; all when left out. Ask for some thousands at a time to see how it goes on. */
+  first?: number | null | undefined;
+  /** Only these projects. */
+  projectIds?: Array<string | number> | null | undefined;
 };
 
 /** A project to register. What is left out keeps its stored value; metadata merges. */
@@ -368,6 +387,32 @@ export type InFlightWorkQueryVariables = Exact<{
 
 export type InFlightWorkQuery = { inFlightWork: { nodes: Array<{ name: string, branchName: string, path: string, status: WorktreeStatus, agentId: string | null, agentState: AgentState, gitState: { uncommittedFilesCount: number, aheadOfTrunk: number, behindTrunk: number, lastCommitAt: string | null, lastSyncAt: string | null }, project: { name: string, slug: string }, type: { name: string }, host: { name: string }, claim: { agentId: string, expiresAt: string } | null }>, pageInfo: { hasNextPage: boolean, endCursor: string | null } } };
 
+export type MirrorStateQueryVariables = Exact<{
+  first: number;
+}>;
+
+
+export type MirrorStateQuery = { mirrorStatus: { attached: boolean, projectCount: number, rowCount: number | null, unclassifiedCount: number, problems: Array<{ problem: string, statement: string }> }, mirrorDrift: Array<{ maiId: string | null, field: string, ours: unknown, theirs: unknown, project: { slug: string } | null }> };
+
+export type MirrorStatusQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type MirrorStatusQuery = { mirrorStatus: { attached: boolean, projectCount: number, rowCount: number | null, problems: Array<{ problem: string, statement: string }> } };
+
+export type ReconcileMirrorMutationVariables = Exact<{
+  input: ReconcileMirrorInput;
+}>;
+
+
+export type ReconcileMirrorMutation = { reconcileMirror: { changedCount: number | null, examinedCount: number | null, hasMore: boolean | null, endCursor: string | null, userErrors: Array<{ message: string }> } };
+
+export type MirroredProjectQueryVariables = Exact<{
+  slug: string;
+}>;
+
+
+export type MirroredProjectQuery = { project: { id: string } | null };
+
 export type TokensQueryVariables = Exact<{ [key: string]: never; }>;
 
 
@@ -579,6 +624,62 @@ export const InFlightWorkDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<InFlightWorkQuery, InFlightWorkQueryVariables>;
+export const MirrorStateDocument = new TypedDocumentString(`
+    query MirrorState($first: Int!) {
+  mirrorStatus {
+    attached
+    problems {
+      problem
+      statement
+    }
+    projectCount
+    rowCount
+    unclassifiedCount
+  }
+  mirrorDrift(first: $first) {
+    project {
+      slug
+    }
+    maiId
+    field
+    ours
+    theirs
+  }
+}
+    `) as unknown as TypedDocumentString<MirrorStateQuery, MirrorStateQueryVariables>;
+export const MirrorStatusDocument = new TypedDocumentString(`
+    query MirrorStatus {
+  mirrorStatus {
+    attached
+    problems {
+      problem
+      statement
+    }
+    projectCount
+    rowCount
+  }
+}
+    `) as unknown as TypedDocumentString<MirrorStatusQuery, MirrorStatusQueryVariables>;
+export const ReconcileMirrorDocument = new TypedDocumentString(`
+    mutation ReconcileMirror($input: ReconcileMirrorInput!) {
+  reconcileMirror(input: $input) {
+    changedCount
+    examinedCount
+    hasMore
+    endCursor
+    userErrors {
+      message
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<ReconcileMirrorMutation, ReconcileMirrorMutationVariables>;
+export const MirroredProjectDocument = new TypedDocumentString(`
+    query MirroredProject($slug: String!) {
+  project(by: { slug: $slug }) {
+    id
+  }
+}
+    `) as unknown as TypedDocumentString<MirroredProjectQuery, MirroredProjectQueryVariables>;
 export const TokensDocument = new TypedDocumentString(`
     query Tokens {
   viewer {

@@ -1,4 +1,3 @@
-import pg from 'pg';
 import type { RequestContext } from '../../auth/context.ts';
 import { findUnstorable } from '../../db/storable.ts';
 import type { Place } from '../../feed/cursor.ts';
@@ -15,7 +14,7 @@ import {
   type Push,
   pageBytes,
 } from './model.ts';
-import { insertChanges, type Pushed, readChanges } from './store.ts';
+import { insertChanges, readChanges } from './store.ts';
 
 /** @throws RequestError BAD_USER_INPUT for more tables than can be asked for at once */
 export function toFilter(given: {
@@ -118,7 +117,7 @@ export interface Accepted {
 export async function pushChanges(context: RequestContext, push: Push): Promise<Accepted> {
   const unstorable = unstorableParts(push);
   if (unstorable.length > 0) throw new AggregateError(unstorable);
-  const pushed = await onceMoreAfterDeadlock(() => insertChanges(context, push));
+  const pushed = await insertChanges(context, push);
   const { receipts, stored, xid, snapshot, spaces } = pushed;
   if (stored === 0) context.writtenFrom = null;
   const before: Place = { prev: snapshot, within: null, sees: sightOf(spaces) };
@@ -130,18 +129,6 @@ export async function pushChanges(context: RequestContext, push: Push): Promise<
     })),
     from: stored === 0 ? null : before,
   };
-}
-
-const deadlockDetected = '40P01';
-
-/** Two who write the same records, one of them in several statements: the database has let the other one through. */
-async function onceMoreAfterDeadlock(act: () => Promise<Pushed>): Promise<Pushed> {
-  try {
-    return await act();
-  } catch (error) {
-    if (!(error instanceof pg.DatabaseError) || error.code !== deadlockDetected) throw error;
-    return act();
-  }
 }
 
 const parts = ['changeId', 'table', 'recordId', 'data', 'fieldMeta', 'spaceId', 'actor', 'origin'] as const;

@@ -1,11 +1,11 @@
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import pg from 'pg';
 import type { RequestContext } from '../../auth/context.ts';
+import { retryContended } from '../../db/deadlock.ts';
 import { asRefusal, documentFault } from '../../db/refusals.ts';
 import { findUnstorable } from '../../db/storable.ts';
-import { Refusal, RequestError } from '../../kernel/errors.ts';
+import { Refusal } from '../../kernel/errors.ts';
 import { createSweeper } from '../../kernel/garbage.ts';
 import type { DigestedLines } from '../../kernel/line-digest.ts';
 import { type AppCount, createTally, manifestLine, readManifest, requireSameApps } from './model.ts';
@@ -58,11 +58,10 @@ export async function importChanges(
   signal: AbortSignal,
 ): Promise<Imported> {
   const apps = readManifest(digested);
-  const store = () => storeAll(context, file, { digested, apps, signal });
-  const stored = await store()
-    // Whoever pushes takes the same records in another order: one of the two had to give way.
-    .catch((error: unknown) => (isDeadlock(error) ? store() : Promise.reject(error)))
-    .catch((error: unknown) => Promise.reject(isDeadlock(error) ? tooBusy(error) : asRefusal(error)));
+  // Whoever pushes takes the same records in another order: one of the two has to give way. A large file is not read often.
+  const stored = await retryContended(() => storeAll(context, file, { digested, apps, signal }), 2).catch(
+    (error: unknown) => Promise.reject(asRefusal(error)),
+  );
   context.feed.ring();
   return { changes: digested.lines, stored, known: digested.lines - stored, apps };
 }
@@ -134,12 +133,4 @@ function problemOf(line: Buffer): string | null {
   } catch {
     return 'expected one JSON object';
   }
-}
-
-function isDeadlock(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && error.code === '40P01';
-}
-
-function tooBusy(cause: unknown): RequestError {
-  return new RequestError('LIMIT_EXCEEDED', 'Others keep changing the same records: try again.', { cause });
 }
