@@ -20,9 +20,10 @@ comment on table mirror.pairs is 'Which row of mai.projects a project has, or ha
 comment on column mirror.pairs.joining is
   'True while a row is being brought over in the running transaction: the project''s own changes wait until it is.';
 
+-- Functions such as this one set no path: with one they would not be inlined, and each call of one that is not costs more than
+-- all else that a change travels by. Their callers set theirs.
 create function mirror.is_mirrored(p_project registry.projects) returns boolean
 language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
 as $$
   select p_project.deleted_at is null and coalesce('mai' = any (p_project.managed_by), false)
 $$;
@@ -42,12 +43,12 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if tg_op <> 'DELETE' and new.ref_type = 'mai-project' and new.rel = 'derived-from' and not exists (
+  if tg_op <> 'DELETE' and (new.ref_type, new.rel) = ('mai-project', 'derived-from') and not exists (
     select from mirror.pairs m join registry.projects p on p.id = m.project_id
     where m.mai_id = new.ref_id and m.project_id = new.project_id and mirror.is_mirrored(p)
   ) then
     perform registry.refuse('INVALID', 'Links of a project to its row of mai.projects are made by the mirror: add "mai" to managedBy instead.');
-  elsif tg_op = 'DELETE' and exists (
+  elsif tg_op <> 'INSERT' and (old.ref_type, old.rel) = ('mai-project', 'derived-from') and exists (
     select from mirror.pairs m join registry.projects p on p.id = m.project_id
     where m.mai_id = old.ref_id and m.project_id = old.project_id and mirror.is_mirrored(p)
   ) then
@@ -57,10 +58,16 @@ begin
   return case when tg_op = 'DELETE' then old else new end;
 end
 $$;
-create trigger project_links_mirror before insert or update on registry.project_links
+create trigger project_links_mirror_insert before insert on registry.project_links
   for each row when (new.ref_type = 'mai-project' and new.rel = 'derived-from') execute function mirror.on_link();
+create trigger project_links_mirror_update before update on registry.project_links
+  for each row when ('mai-project' in (old.ref_type, new.ref_type) and 'derived-from' in (old.rel, new.rel))
+  execute function mirror.on_link();
 create trigger project_links_mirror_delete before delete on registry.project_links
   for each row when (old.ref_type = 'mai-project' and old.rel = 'derived-from') execute function mirror.on_link();
+
+-- Each change of a mirrored project is two events more. It said to be immutable what is stable, and so was not inlined.
+alter function feed.project_facts(registry.projects) stable;
 
 -- ---- what corresponds ------------------------------------------------------------------------------------------------
 
@@ -72,14 +79,12 @@ create type mirror.row as (
 -- Keys of the metadata that stand for columns, on one side or on the other: each side has its own.
 create function mirror.own_keys() returns text[]
 language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
 as $$
   select '{repo,path,memory_group,mai_status}'::text[]
 $$;
 
 create function mirror.travelling(p_metadata jsonb) returns jsonb
 language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
 as $$
   select case jsonb_typeof(p_metadata)
     when 'object' then p_metadata - mirror.own_keys()
@@ -92,105 +97,127 @@ comment on function mirror.travelling is 'The metadata that both sides have in c
 
 create function mirror.is_metadata(p_metadata jsonb) returns boolean
 language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(jsonb_typeof(p_metadata), 'null') in ('object', 'null')
 $$;
 
 create function mirror.staying(p_metadata jsonb) returns jsonb
-language sql immutable parallel safe
+language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
-  select case when jsonb_typeof(p_metadata) = 'object'
-    then p_metadata - array(select key from jsonb_object_keys(p_metadata) key where key <> all (mirror.own_keys()))
-    else '{}'
-  end
+begin
+  if not p_metadata ?| mirror.own_keys() then
+    return '{}';
+  end if;
+  return (select coalesce(jsonb_object_agg(key, value), '{}') from jsonb_each(p_metadata) where key = any (mirror.own_keys()));
+end
 $$;
 comment on function mirror.staying is 'The metadata that each side keeps to itself.';
 
 create function mirror.status_there(p_status text) returns text
 language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
 as $$
   select case when p_status = 'done' then 'archived' when p_status in ('draft', 'published') then 'active' else p_status end
 $$;
 
 create function mirror.is_known_status(p_status text) returns boolean
 language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(p_status in ('draft', 'active', 'published', 'sleeping', 'done', 'archived'), false)
 $$;
 
 create function mirror.status_here(p_status text) returns text
 language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
 as $$
   select case when p_status = 'sleeping' then 'archived' when mirror.is_known_status(p_status) then p_status else 'active' end
 $$;
 
 create function mirror.is_same_status(p_ours text, p_theirs text) returns boolean
 language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(p_ours = p_theirs, false)
-    or (p_ours, p_theirs) in (('done', 'archived'), ('archived', 'sleeping'), ('draft', 'active'), ('published', 'active'))
+    or (p_ours, coalesce(p_theirs, '')) in (('done', 'archived'), ('archived', 'sleeping'), ('draft', 'active'), ('published', 'active'))
     or (p_ours = 'active' and not mirror.is_known_status(p_theirs))
 $$;
 comment on function mirror.is_same_status is 'Whether a status here and one over there say the same, as far as each side can.';
 
-create function mirror.as_row(p_project registry.projects) returns mirror.row
-language sql immutable parallel safe
+-- registry.strip_credentials, at the price of a look where there is nothing to strip.
+create function mirror.without_credentials(p_remote text) returns text
+language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
-  select row(
+begin
+  if p_remote is null or (strpos(p_remote, '@') = 0 and p_remote = btrim(p_remote)) then
+    return p_remote;
+  end if;
+  return registry.strip_credentials(p_remote);
+end
+$$;
+
+create function mirror.as_row(p_project registry.projects) returns mirror.row
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return row(
     null, p_project.name, coalesce(p_project.description, ''),
-    coalesce(registry.strip_credentials(coalesce(p_project.remote_origin, p_project.metadata ->> 'repo')), ''),
+    coalesce(mirror.without_credentials(coalesce(p_project.remote_origin, p_project.metadata ->> 'repo')), ''),
     coalesce(p_project.trunk_path, ''), coalesce(p_project.metadata ->> 'memory_group', ''),
     mirror.status_there(p_project.status), mirror.travelling(p_project.metadata)
-  )::mirror.row
+  )::mirror.row;
+end
 $$;
 comment on function mirror.as_row is 'A project as it reads over there; null here is empty there.';
 
--- The row's id is not part of it: it is never renamed from here, and followed when it is over there.
-create function mirror.unlike(p_ours mirror.row, p_theirs mirror.row, p_same_status boolean) returns text[]
-language sql immutable parallel safe
+-- The row's id is not part of it: it is never renamed from here, and followed when it is over there. Nor is the status, which is
+-- compared in another way.
+create function mirror.unlike(p_one mirror.row, p_other mirror.row) returns text[]
+language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
-  select array_remove(array[
-    case when p_ours.name is distinct from coalesce(p_theirs.name, '') then 'name' end,
-    case when p_ours.goal is distinct from coalesce(p_theirs.goal, '') then 'description' end,
-    case when p_ours.repo is distinct from coalesce(registry.strip_credentials(p_theirs.repo), '') then 'remote_origin' end,
-    case when p_ours.path is distinct from coalesce(p_theirs.path, '') then 'trunk_path' end,
-    case when p_ours.memory_group is distinct from coalesce(p_theirs.memory_group, '') then 'memory_group' end,
-    case when not p_same_status then 'status' end,
-    case when mirror.travelling(p_ours.metadata) is distinct from mirror.travelling(p_theirs.metadata) then 'metadata' end
-  ], null)
+begin
+  return array_remove(array[
+    case when coalesce(p_one.name, '') <> coalesce(p_other.name, '') then 'name' end,
+    case when coalesce(p_one.goal, '') <> coalesce(p_other.goal, '') then 'description' end,
+    case when coalesce(p_one.repo, '') <> coalesce(p_other.repo, '')
+      and coalesce(mirror.without_credentials(p_one.repo), '') <> coalesce(mirror.without_credentials(p_other.repo), '')
+      then 'remote_origin' end,
+    case when coalesce(p_one.path, '') <> coalesce(p_other.path, '') then 'trunk_path' end,
+    case when coalesce(p_one.memory_group, '') <> coalesce(p_other.memory_group, '') then 'memory_group' end,
+    case when mirror.travelling(p_one.metadata) <> mirror.travelling(p_other.metadata) then 'metadata' end
+  ], null);
+end
 $$;
 
 create function mirror.differences(p_project registry.projects, p_row mirror.row) returns text[]
-language sql immutable parallel safe
+language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
-  select mirror.unlike(mirror.as_row(p_project), p_row, mirror.is_same_status(p_project.status, p_row.status))
+begin
+  return mirror.unlike(mirror.as_row(p_project), p_row)
+    || case when mirror.is_same_status(p_project.status, p_row.status) then '{}'::text[] else '{status}'::text[] end;
+end
 $$;
 comment on function mirror.differences is 'The fields in which a project and its row do not say the same.';
 
 create function mirror.changed_here(p_old registry.projects, p_new registry.projects) returns text[]
-language sql immutable parallel safe
+language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
-  select mirror.unlike(mirror.as_row(p_old), mirror.as_row(p_new), p_old.status = p_new.status)
+begin
+  return mirror.unlike(mirror.as_row(p_old), mirror.as_row(p_new))
+    || case when p_old.status = p_new.status then '{}'::text[] else '{status}'::text[] end;
+end
 $$;
 
 create function mirror.changed_there(p_old mirror.row, p_new mirror.row) returns text[]
-language sql immutable parallel safe
+language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
-  select mirror.unlike(
-    row(null, coalesce(p_old.name, ''), coalesce(p_old.goal, ''), coalesce(registry.strip_credentials(p_old.repo), ''),
-      coalesce(p_old.path, ''), coalesce(p_old.memory_group, ''), null, p_old.metadata)::mirror.row,
-    p_new, p_old.status is not distinct from p_new.status)
+begin
+  return mirror.unlike(p_old, p_new)
+    || case when p_old.status is not distinct from p_new.status then '{}'::text[] else '{status}'::text[] end;
+end
 $$;
 
 -- registry.normalize_remote says what is wrong with a remote; here it is only asked whether it is one.

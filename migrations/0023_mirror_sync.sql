@@ -106,34 +106,39 @@ comment on function mirror.push is 'Brings these fields of a mirrored project to
 
 -- ---- from there to here ----------------------------------------------------------------------------------------------
 
+-- Stable, as jsonb_build_object is: what says more of itself than its parts is not inlined.
 create function mirror.keep_repo(p_metadata jsonb, p_repo text) returns jsonb
-language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
+language sql stable parallel safe
 as $$
   select case when p_repo is null then p_metadata - 'repo' else p_metadata || jsonb_build_object('repo', p_repo) end
 $$;
 
 -- A repository is one project: the second row with a remote is another project, which remembers it.
 create function mirror.free_remote(p_repo text, p_project_id uuid) returns text
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select p_repo where mirror.is_remote(p_repo) and not exists (
-    select from registry.projects p where p.remote_key = registry.normalize_remote(p_repo) and p.id <> p_project_id
-  )
+begin
+  if p_repo is null or not mirror.is_remote(p_repo) then
+    return null;
+  end if;
+  return (
+    select p_repo where not exists (
+      select from registry.projects p where p.remote_key = registry.normalize_remote(p_repo) and p.id <> p_project_id
+    )
+  );
+end
 $$;
 
 create function mirror.keep_status(p_metadata jsonb, p_status text) returns jsonb
-language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
+language sql stable parallel safe
 as $$
   select case when mirror.is_known_status(p_status) or coalesce(btrim(p_status), '') = '' then p_metadata - 'mai_status'
     else p_metadata || jsonb_build_object('mai_status', p_status) end
 $$;
 
 create function mirror.keep_memory_group(p_metadata jsonb, p_memory_group text) returns jsonb
-language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
+language sql stable parallel safe
 as $$
   select case when coalesce(p_memory_group, '') = '' then p_metadata - 'memory_group'
     else p_metadata || jsonb_build_object('memory_group', p_memory_group) end
@@ -141,7 +146,6 @@ $$;
 
 create function mirror.is_storable_name(p_name text) returns boolean
 language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(btrim(p_name) <> '' and length(p_name) <= 200, false)
 $$;
@@ -169,7 +173,7 @@ begin
     v_new.metadata := mirror.travelling(p_row.metadata) || mirror.staying(v_new.metadata);
   end if;
   if 'remote_origin' = any (v_unlike) then
-    v_repo := nullif(registry.strip_credentials(p_row.repo), '');
+    v_repo := nullif(mirror.without_credentials(p_row.repo), '');
     v_new.remote_origin := mirror.free_remote(v_repo, v_new.id);
     v_new.metadata := mirror.keep_repo(v_new.metadata, case when v_new.remote_origin is null then v_repo end);
   elsif 'remote_origin' = any (p_fields) and v_new.remote_origin is not null then
@@ -199,6 +203,7 @@ declare
   v_old registry.projects;
   v_new registry.projects;
   v_fields text[];
+  v_constraint text;
 begin
   select p.* into v_old from mirror.pairs m join registry.projects p on p.id = m.project_id
   where m.mai_id = p_mai_id for no key update of p;
@@ -217,7 +222,8 @@ begin
       exit;
     exception
       when unique_violation then
-        if v_new.remote_origin is not distinct from v_old.remote_origin then
+        get stacked diagnostics v_constraint = constraint_name;
+        if v_constraint <> 'projects_remote_key_key' or v_new.remote_origin is null then
           raise;
         end if;
         -- Somebody took the remote since.
@@ -238,39 +244,44 @@ comment on function mirror.pull is 'Brings these fields of a row to its mirrored
 
 create function mirror.all_fields() returns text[]
 language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
 as $$
   select '{name,description,remote_origin,trunk_path,memory_group,status,metadata}'::text[]
 $$;
 
 create function mirror.link(p_project_id uuid, p_mai_id text) returns void
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+begin
   insert into registry.project_links (project_id, ref_type, ref_id, rel) values (p_project_id, 'mai-project', p_mai_id, 'derived-from')
-  on conflict do nothing
+  on conflict do nothing;
+end
 $$;
 
 create function mirror.is_linked(p_project_id uuid) returns boolean
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select exists (
+begin
+  return exists (
     select from registry.project_links l join mirror.pairs m on m.project_id = l.project_id and m.mai_id = l.ref_id
     where l.project_id = p_project_id and l.ref_type = 'mai-project' and l.rel = 'derived-from'
-  )
+  );
+end
 $$;
 
 create function mirror.empty_but(p_one mirror.row, p_other mirror.row) returns text[]
-language sql immutable parallel safe
+language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
-  select array_remove(array[
+begin
+  return array_remove(array[
     case when coalesce(p_one.goal, '') = '' and p_other.goal <> '' then 'description' end,
     case when coalesce(p_one.repo, '') = '' and p_other.repo <> '' then 'remote_origin' end,
     case when coalesce(p_one.path, '') = '' and p_other.path <> '' then 'trunk_path' end,
     case when coalesce(p_one.memory_group, '') = '' and p_other.memory_group <> '' then 'memory_group' end
-  ], null)
+  ], null);
+end
 $$;
 comment on function mirror.empty_but is 'The fields that one side leaves empty and the other does not.';
 
@@ -295,6 +306,8 @@ begin
   if p_ours_win then
     perform mirror.pull(p_mai_id, mirror.empty_but(v_ours, v_row));
     perform mirror.push(p_project_id, mirror.all_fields());
+    -- Of a status that both sides agree on, the word that is known over there alone is kept.
+    perform mirror.pull(p_mai_id, '{status}');
   else
     perform mirror.push(p_project_id, mirror.empty_but(v_row, v_ours) || '{metadata}'::text[]);
     perform mirror.pull(p_mai_id, mirror.all_fields());
@@ -324,13 +337,13 @@ begin
     end loop;
   end if;
   perform mirror.link(p_project_id, v_mai_id);
+  perform mirror.tell('insert', p_project_id, v_mai_id, 'to_mai');
   if not mirror.insert_row(v_project, v_mai_id) then
     if (mirror.lock_row(v_mai_id)).id is null then
       perform mirror.refuse_hidden(v_mai_id);
     end if;
     perform mirror.unite(p_project_id, v_mai_id, true);
   end if;
-  perform mirror.tell('insert', p_project_id, v_mai_id, 'to_mai');
 end
 $$;
 comment on function mirror.begin_pair is 'A project begins to be mirrored: its row is made, or found and adopted, and linked.';
@@ -342,8 +355,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_new registry.projects;
-  v_repo text := nullif(registry.strip_credentials(p_row.repo), '');
+  v_repo text := nullif(mirror.without_credentials(p_row.repo), '');
   v_wanted text := case when p_row.id ~ '^[a-z0-9][a-z0-9._-]{0,79}$' then p_row.id else registry.slugify(p_row.id) end;
+  v_number int := 1;
 begin
   v_new.id := p_project_id;
   v_new.name := case
@@ -356,8 +370,13 @@ begin
   v_new.metadata := mirror.keep_memory_group(mirror.keep_status(
     case when mirror.is_metadata(p_row.metadata) then mirror.travelling(p_row.metadata) else '{}' end,
     p_row.status), p_row.memory_group);
+  v_new.slug := v_wanted;
   loop
-    v_new.slug := registry.free_slug(v_wanted);
+    -- Not registry.free_slug: it locks each slug, and a statement over there may bring more rows than there are locks.
+    while exists (select from registry.projects p where p.slug = v_new.slug) loop
+      v_number := v_number + 1;
+      v_new.slug := v_wanted || '-' || v_number;
+    end loop;
     v_new.remote_origin := mirror.free_remote(v_repo, v_new.id);
     v_new.metadata := mirror.keep_repo(v_new.metadata, case when v_new.remote_origin is null then v_repo end);
     insert into registry.projects (id, slug, name, description, status, remote_origin, trunk_path, managed_by, unclassified, metadata)
@@ -432,18 +451,18 @@ begin
     where p.slug = p_mai_id and mirror.is_mirrored(p) and not exists (select from mirror.pairs m where m.project_id = p.id)
     for no key update;
     v_project_id := coalesce(v_project.id, gen_random_uuid());
-    insert into mirror.pairs (mai_id, project_id) values (p_mai_id, v_project_id) on conflict do nothing;
+    insert into mirror.pairs (mai_id, project_id, joining) values (p_mai_id, v_project_id, v_project.id is null) on conflict do nothing;
     exit when found;
   end loop;
 
   if mirror.is_mirrored(v_project) then
     perform mirror.link(v_project_id, p_mai_id);
-    perform mirror.unite(v_project_id, p_mai_id, false);
     perform mirror.tell('insert', v_project_id, p_mai_id, 'from_mai');
+    perform mirror.unite(v_project_id, p_mai_id, false);
     return true;
   end if;
-  update mirror.pairs m set joining = true where m.mai_id = p_mai_id;
   if v_project.id is not null then
+    update mirror.pairs m set joining = true where m.mai_id = p_mai_id;
     v_intended := mirror.revive_project(v_project, v_row);
   else
     v_intended := mirror.make_project(v_project_id, v_row);
@@ -470,6 +489,9 @@ as $$
 declare
   v_mai_id text := (select m.mai_id from mirror.pairs m where m.project_id = p_project_id);
   v_reference text;
+  v_schema text;
+  v_table text;
+  v_constraint text;
 begin
   delete from registry.project_links l where l.project_id = p_project_id and l.ref_type = 'mai-project' and l.rel = 'derived-from';
   if not p_is_kept then
@@ -488,6 +510,13 @@ begin
     execute format('set constraints %s immediate', v_reference);
   end loop;
   perform mirror.tell('delete', p_project_id, v_mai_id, 'to_mai');
+exception
+  when foreign_key_violation or restrict_violation then
+    get stacked diagnostics v_schema = schema_name, v_table = table_name, v_constraint = constraint_name;
+    perform registry.refuse('IN_USE', format(
+      'Rows of %I.%I still refer to %L of mai.projects (%s): move or delete them there, then try again. Nothing was changed.',
+      v_schema, v_table, v_mai_id, v_constraint),
+      jsonb_build_object('table', format('%I.%I', v_schema, v_table), 'constraint', v_constraint));
 end
 $$;
 comment on function mirror.end_pair is
@@ -496,18 +525,17 @@ comment on function mirror.end_pair is
 -- ---- the triggers ----------------------------------------------------------------------------------------------------
 
 -- What the other side refused, in words that say which side it was.
-create function mirror.explain(p_sqlstate text, p_message text, p_table text, p_constraint text) returns void
+create function mirror.explain(p_sqlstate text, p_message text, p_constraint text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_statement text;
 begin
-  if p_sqlstate in ('23503', '23001') then
-    perform registry.refuse('IN_USE', format(
-      'Rows of %s still refer to the project''s row of mai.projects (%s): move or delete them there, then try again. Nothing was changed.',
-      p_table, p_constraint), jsonb_build_object('table', p_table, 'constraint', p_constraint));
-  elsif p_sqlstate in ('42501', '42P01', '42703', '3F000') then
-    perform registry.refuse('FORBIDDEN', format(
-      'The mirror cannot write mai.projects (%s): "treeline mirror status" says what to run. Nothing was changed.', p_message));
+  if p_sqlstate in ('42501', '42P01', '42703', '3F000') then
+    v_statement := (select problems.statement from mirror.problems() limit 1);
+    perform registry.refuse('FORBIDDEN', format('The mirror cannot write mai.projects (%s). Nothing was changed.%s', p_message,
+      ' Let an operator run: ' || v_statement), jsonb_strip_nulls(jsonb_build_object('statement', v_statement)));
   end if;
   perform registry.refuse('CONFLICT', format('mai.projects refused the change: %s. Nothing was changed.', p_message),
     jsonb_strip_nulls(jsonb_build_object('sqlstate', p_sqlstate, 'constraint', nullif(p_constraint, ''))));
@@ -522,13 +550,14 @@ declare
   v_project registry.projects;
   v_id uuid;
   v_detail text;
-  v_schema text;
-  v_table text;
   v_constraint text;
 begin
   if tg_op = 'INSERT' then
     for v_id in
-      select n.id from new_rows n where mirror.is_mirrored(n) and not exists (select from mirror.pairs m where m.project_id = n.id and m.joining)
+      -- As they stand: triggers of others for each row were here before this one.
+      select p.id from new_rows n join registry.projects p on p.id = n.id
+      where mirror.is_mirrored(n) and mirror.is_mirrored(p) and not mirror.is_linked(p.id)
+        and not exists (select from mirror.pairs m where m.project_id = p.id and m.joining)
     loop
       perform mirror.begin_pair(v_id);
     end loop;
@@ -563,11 +592,11 @@ begin
 exception
   when integrity_constraint_violation or data_exception or raise_exception or insufficient_privilege
     or undefined_table or undefined_column or invalid_schema_name then
-    get stacked diagnostics v_detail = pg_exception_detail, v_schema = schema_name, v_table = table_name, v_constraint = constraint_name;
+    get stacked diagnostics v_detail = pg_exception_detail, v_constraint = constraint_name;
     if v_detail ~ '^[A-Z_]+( \{.*\})?$' then
       raise;
     end if;
-    perform mirror.explain(sqlstate, sqlerrm, format('%I.%I', v_schema, v_table), v_constraint);
+    perform mirror.explain(sqlstate, sqlerrm, v_constraint);
     return null;
 end
 $$;
@@ -582,6 +611,9 @@ declare
   v_fields text[];
 begin
   if p_op = 'UPDATE' and p_new.id <> p_old.id then
+    -- Whoever writes the project looks for its row by the pair.
+    perform from registry.projects p
+    where p.id in (select m.project_id from mirror.pairs m where m.mai_id in (p_old.id, p_new.id)) order by p.id for no key update;
     delete from mirror.pairs m where m.mai_id = p_new.id;
     update mirror.pairs m set mai_id = p_new.id where m.mai_id = p_old.id returning m.project_id into v_project.id;
     if found then
@@ -604,10 +636,25 @@ begin
   end if;
   select p.* into v_project from mirror.pairs m join registry.projects p on p.id = m.project_id
   where m.mai_id = p_old.id for no key update of p;
-  if mirror.is_mirrored(v_project) then
+  -- Unless a trigger over there brought it back at once: that was followed.
+  if mirror.is_mirrored(v_project) and not exists (select from mai.projects r where r.id = p_old.id) then
     perform registry.deactivate_project(v_project.id);
     perform mirror.tell('delete', v_project.id, p_old.id, 'from_mai');
   end if;
+end
+$$;
+
+create function mirror.try_to_follow(p_op text, p_old mirror.row, p_new mirror.row) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform mirror.follow_row(p_op, p_old, p_new);
+exception
+  when integrity_constraint_violation or data_exception or no_data_found or program_limit_exceeded or raise_exception
+    or insufficient_privilege or object_not_in_prerequisite_state or object_in_use then
+    raise warning 'treeline could not follow % of mai.projects %: %; mirror.drift() shows it', lower(p_op),
+      quote_literal(coalesce(p_new.id, p_old.id)), sqlerrm;
 end
 $$;
 
@@ -624,7 +671,7 @@ begin
   if tg_op = 'TRUNCATE' then
     for v_id in select m.mai_id from mirror.pairs m order by m.mai_id loop
       v_old.id := v_id;
-      perform mirror.follow_row('DELETE', v_old, null);
+      perform mirror.try_to_follow('DELETE', v_old, null);
     end loop;
     return null;
   end if;
@@ -637,14 +684,7 @@ begin
   if tg_op = 'UPDATE' and v_old.id = v_new.id and mirror.changed_there(v_old, v_new) = '{}' then
     return null;
   end if;
-  begin
-    perform mirror.follow_row(tg_op, v_old, v_new);
-  exception
-    when integrity_constraint_violation or data_exception or no_data_found or program_limit_exceeded or raise_exception
-      or insufficient_privilege or object_not_in_prerequisite_state or object_in_use then
-      raise warning 'treeline could not follow % of mai.projects %: %; mirror.drift() shows it', lower(tg_op),
-        quote_literal(coalesce(v_new.id, v_old.id)), sqlerrm;
-  end;
+  perform mirror.try_to_follow(tg_op, v_old, v_new);
   return null;
 end
 $$;

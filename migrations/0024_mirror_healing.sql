@@ -176,8 +176,7 @@ comment on function mirror.status is
 -- ---- comparing -------------------------------------------------------------------------------------------------------
 
 create function mirror.value_here(p_project registry.projects, p_field text) returns jsonb
-language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
+language sql stable parallel safe
 as $$
   select case p_field
     when 'name' then to_jsonb(p_project.name)
@@ -192,8 +191,7 @@ as $$
 $$;
 
 create function mirror.value_there(p_row mirror.row, p_field text) returns jsonb
-language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
+language sql stable parallel safe
 as $$
   select case p_field
     when 'name' then to_jsonb(p_row.name)
@@ -208,16 +206,14 @@ as $$
 $$;
 
 create function mirror.cut(p_value jsonb) returns jsonb
-language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
+language sql stable parallel safe
 as $$
   select case when octet_length(p_value::text) <= 4000 then p_value else to_jsonb(left(p_value #>> '{}', 1000) || '…') end
 $$;
 
 -- One side may be null: a mirrored project without a row, or a row without a mirrored project.
 create function mirror.drift_of(p_project registry.projects, p_row mirror.row, p_is_linked boolean) returns text[]
-language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
+language sql stable parallel safe
 as $$
   select case
     when p_row.id is null then '{row}'::text[]
@@ -243,7 +239,7 @@ begin
     from registry.projects p left join mirror.pairs m on m.project_id = p.id
     where p.managed_by @> '{mai}' and p.deleted_at is null and (p_project_ids is null or p.id = any (p_project_ids))
   ), there as (
-    select row(r.id, r.name, r.goal, r.repo, r.path, r.memory_group, r.status, r.metadata)::mirror.row as r, r.id as mai_id, m.project_id
+    select row(r.id, r.name, r.goal, r.repo, r.path, r.memory_group, r.status, r.metadata)::mirror.row as r, r.id::text as mai_id, m.project_id
     from mai.projects r left join mirror.pairs m on m.mai_id = r.id
     where p_project_ids is null or m.project_id = any (p_project_ids)
   )
@@ -303,7 +299,7 @@ begin
     end if;
     return false;
   elsif mirror.is_mirrored(v_project) and mirror.is_linked(v_project.id) then
-    return mirror.pull(p_mai_id, mirror.all_fields());
+    return mirror.differences(v_project, v_row) <> '{}' and mirror.pull(p_mai_id, mirror.all_fields());
   end if;
   return mirror.take_row(p_mai_id);
 end
@@ -357,7 +353,9 @@ begin
       -- One that cannot be healed keeps no other from it.
       when integrity_constraint_violation or data_exception or no_data_found or program_limit_exceeded or raise_exception
         or insufficient_privilege or object_not_in_prerequisite_state or object_in_use then
-        refused := refused || jsonb_build_object('key', v_key, 'message', sqlerrm);
+        get stacked diagnostics v_detail = pg_exception_detail;
+        refused := refused || jsonb_build_object('message', sqlerrm, 'code', (regexp_match(v_detail, '^([A-Z_]+)( \{.*\})?$'))[1],
+          'name', case when p_direction = 'to_mai' then (select p.slug from registry.projects p where p.id = v_key::uuid) else v_key end);
     end;
   end loop;
   last_key := v_keys[examined_count];

@@ -1,5 +1,6 @@
 import type { Order } from '../db/keyset.ts';
 import type { PageSizes } from '../graphql/connection.ts';
+import type { RefusalCode } from '../kernel/errors.ts';
 
 /** Which side is made to follow the other. */
 export type Direction = 'to_mai' | 'from_mai';
@@ -37,7 +38,8 @@ export interface Batch {
   /** Where it ended; null when there was nothing to look at. */
   last_key: string | null;
   has_more: boolean;
-  refused: { key: string; message: string }[];
+  /** By slug towards mai, by the row's id from it; a code only where a rule of ours refused. */
+  refused: { name: string; message: string; code: RefusalCode | null }[];
 }
 
 export const driftSizes: PageSizes = { usual: 100, most: 1_000 };

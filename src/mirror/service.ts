@@ -75,8 +75,8 @@ export async function reconcile(
 }
 
 function told(refused: Batch['refused'], count: number): UserErrorShape[] {
-  const errors = refused.map(({ key, message }) =>
-    toUserError(new Refusal('CONFLICT', `${key} was not healed: ${message}`, { details: { key } })),
+  const errors = refused.map(({ name, message, code }) =>
+    toUserError(new Refusal(code ?? 'CONFLICT', `${name} was not healed. ${message}`, { details: { name } })),
   );
   if (count <= refused.length) return errors;
   const more = `${count - refused.length} more were not healed: mirrorDrift lists them.`;
