@@ -174,6 +174,15 @@ query Pull($since: Cursor) {
     variables: { since: null },
   },
   {
+    query: `# Rows of mai.projects that nobody has given a place yet, and where the two sides of the mirror do not say the same.
+query Mirror {
+  unclassifiedProjects(first: 20) { nodes { slug name description links { refType refId } } }
+  mirrorDrift(first: 20) { project { slug } maiId field ours theirs }
+  mirrorStatus { attached projectCount rowCount problems { problem statement } }
+}
+`,
+  },
+  {
     query: `# Finds projects by name, slug, remote and description, and forgives typos.
 query Search($query: String!) {
   searchProjects(query: $query, first: 10) {

@@ -308,7 +308,7 @@ describe('every subscription', () => {
     const { id: projectId } = await project();
     const key = await worktree(projectId, 'resumed');
     const { cursor } = await gateway.ask<{ cursor: string }>('{ cursor }');
-    await sql(`update registry.projects set name = 'Resumed' where id = $1`, [projectId]);
+    await sql(`update registry.projects set name = 'Resumed', managed_by = '{mai}' where id = $1`, [projectId]);
     await sql('update registry.worktrees set ahead_of_trunk = 1 where id = $1', [key]);
     await sql(`select registry.claim_worktree($1, 'ada')`, [key]);
     await sql(`select registry.log_activity('ada', $1, 'other', 'resumed')`, [key]);
@@ -334,6 +334,7 @@ describe('every subscription', () => {
       events: 'topic data',
       messageAppended: 'message { content }',
       syncChanged: 'changes { data }',
+      mirrorChanged: 'project { name }',
     };
     const ofOwn: Record<string, { args: string; cursor: string }> = {
       messageAppended: { args: `project: { id: "${projectId}" }, `, cursor },
