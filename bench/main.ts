@@ -18,6 +18,8 @@ import { feedMutation } from './feed-mutation.ts';
 import { feedWrite } from './feed-write.ts';
 import { gitState } from './git-state.ts';
 import { liveLatency } from './live-latency.ts';
+import { mirrorHeal } from './mirror-heal.ts';
+import { mirrorWrite } from './mirror-write.ts';
 import { syncExport } from './sync-export.ts';
 import { syncImport } from './sync-import.ts';
 import { syncPull } from './sync-pull.ts';
@@ -37,6 +39,8 @@ const benches = {
   'sync-pull': syncPull,
   'sync-export': syncExport,
   'sync-import': syncImport,
+  'mirror-write': mirrorWrite,
+  'mirror-heal': mirrorHeal,
 };
 
 async function main(): Promise<void> {

@@ -219,16 +219,3 @@ begin
     || case when p_old.status is not distinct from p_new.status then '{}'::text[] else '{status}'::text[] end;
 end
 $$;
-
--- registry.normalize_remote says what is wrong with a remote; here it is only asked whether it is one.
-create function mirror.is_remote(p_text text) returns boolean
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return octet_length(p_text) <= 2000 and registry.normalize_remote(p_text) is not null;
-exception
-  when invalid_parameter_value then
-    return false;
-end
-$$;

@@ -1,244 +1,6 @@
--- Why: what is written on one side is written on the other in the same transaction, whichever side it is made on.
--- Locks: registry.projects briefly, for its triggers. At run time each side holds its own row and then takes the other's, always
--- before it compares, because what is compared may be about to change. So two writers of one project, one on each side, meet in a
--- deadlock, and PostgreSQL ends one of them: the gateway tries again, and so must whoever writes over there.
-
--- ---- telling ---------------------------------------------------------------------------------------------------------
-
-create function mirror.tell(p_op text, p_project_id uuid, p_mai_id text, p_direction text, p_fields text[] default '{}') returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  insert into feed.events (topic, op, entity_id, project_id, principal_id, changed, data, depth)
-  values ('mirror', p_op, p_project_id::text, p_project_id, nullif(current_setting('app.current_user_id', true), '')::uuid, p_fields,
-    jsonb_build_object('direction', p_direction, 'mai_id', p_mai_id),
-    coalesce(nullif(current_setting('feed.depth', true), ''), '0')::smallint);
-  if current_setting('feed.notify', true) is distinct from 'after_commit' then
-    perform pg_notify('treeline_feed', '');
-  end if;
-end
-$$;
-
--- ---- from here to there ----------------------------------------------------------------------------------------------
-
-create function mirror.lock_row(p_mai_id text) returns mirror.row
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_row mirror.row;
-begin
-  select r.id, r.name, r.goal, r.repo, r.path, r.memory_group, r.status, r.metadata into v_row
-  from mai.projects r where r.id = p_mai_id for no key update;
-  return v_row;
-end
-$$;
-
-create function mirror.insert_row(p_project registry.projects, p_mai_id text) returns boolean
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_ours mirror.row := mirror.as_row(p_project);
-begin
-  insert into mai.projects (id, name, goal, repo, path, memory_group, status, metadata, created_at, updated_at)
-  values (p_mai_id, v_ours.name, v_ours.goal, v_ours.repo, v_ours.path, v_ours.memory_group, v_ours.status, v_ours.metadata,
-    p_project.created_at, clock_timestamp())
-  on conflict (id) do nothing;
-  return found;
-end
-$$;
-comment on function mirror.insert_row is 'Writes a project as a row over there; false when there is one of that id.';
-
-create function mirror.refuse_hidden(p_mai_id text) returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform registry.refuse('FORBIDDEN', format(
-    'Row-level security hides %L of mai.projects from the mirror. Run: create policy projax_write on mai.projects to %I using (true) with check (true);',
-    p_mai_id, current_user));
-end
-$$;
-
-create function mirror.push(p_project_id uuid, p_fields text[]) returns boolean
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_project registry.projects;
-  v_mai_id text;
-  v_row mirror.row;
-  v_ours mirror.row;
-  v_fields text[];
-  v_assignments text;
-begin
-  select p.* into v_project from registry.projects p where p.id = p_project_id for no key update;
-  select m.mai_id into v_mai_id from mirror.pairs m where m.project_id = p_project_id;
-  v_row := mirror.lock_row(v_mai_id);
-  if v_row.id is null then
-    if not mirror.insert_row(v_project, v_mai_id) then
-      perform mirror.refuse_hidden(v_mai_id);
-    end if;
-    perform mirror.tell('update', p_project_id, v_mai_id, 'to_mai', p_fields);
-    return true;
-  end if;
-
-  select array_agg(field) into v_fields from unnest(mirror.differences(v_project, v_row)) field where field = any (p_fields);
-  if v_fields is null then
-    return false;
-  end if;
-  v_ours := mirror.as_row(v_project);
-  -- Only what changed is named: over there may be triggers on single columns.
-  select string_agg(assignment, ', ') into v_assignments from (values
-    ('name', 'name = $2'), ('description', 'goal = $3'), ('remote_origin', 'repo = $4'), ('trunk_path', 'path = $5'),
-    ('memory_group', 'memory_group = $6'), ('status', 'status = $7'), ('metadata', 'metadata = $8')
-  ) as part (field, assignment) where field = any (v_fields);
-  execute format('update mai.projects set %s, updated_at = clock_timestamp() where id = $1', v_assignments)
-    using v_mai_id, v_ours.name, v_ours.goal, v_ours.repo, v_ours.path, v_ours.memory_group, v_ours.status,
-      v_ours.metadata || mirror.staying(v_row.metadata);
-  perform mirror.tell('update', p_project_id, v_mai_id, 'to_mai', v_fields);
-  return true;
-end
-$$;
-comment on function mirror.push is 'Brings these fields of a mirrored project to its row; false when they say the same already.';
-
--- ---- from there to here ----------------------------------------------------------------------------------------------
-
--- Stable, as jsonb_build_object is: what says more of itself than its parts is not inlined.
-create function mirror.keep_repo(p_metadata jsonb, p_repo text) returns jsonb
-language sql stable parallel safe
-as $$
-  select case when p_repo is null then p_metadata - 'repo' else p_metadata || jsonb_build_object('repo', p_repo) end
-$$;
-
--- A repository is one project: the second row with a remote is another project, which remembers it.
-create function mirror.free_remote(p_repo text, p_project_id uuid) returns text
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if p_repo is null or not mirror.is_remote(p_repo) then
-    return null;
-  end if;
-  return (
-    select p_repo where not exists (
-      select from registry.projects p where p.remote_key = registry.normalize_remote(p_repo) and p.id <> p_project_id
-    )
-  );
-end
-$$;
-
-create function mirror.keep_status(p_metadata jsonb, p_status text) returns jsonb
-language sql stable parallel safe
-as $$
-  select case when mirror.is_known_status(p_status) or coalesce(btrim(p_status), '') = '' then p_metadata - 'mai_status'
-    else p_metadata || jsonb_build_object('mai_status', p_status) end
-$$;
-
-create function mirror.keep_memory_group(p_metadata jsonb, p_memory_group text) returns jsonb
-language sql stable parallel safe
-as $$
-  select case when coalesce(p_memory_group, '') = '' then p_metadata - 'memory_group'
-    else p_metadata || jsonb_build_object('memory_group', p_memory_group) end
-$$;
-
-create function mirror.is_storable_name(p_name text) returns boolean
-language sql immutable parallel safe
-as $$
-  select coalesce(btrim(p_name) <> '' and length(p_name) <= 200, false)
-$$;
-
--- What cannot be stored here stays as it is here, and mirror.drift shows it.
-create function mirror.with_fields(p_project registry.projects, p_row mirror.row, p_fields text[]) returns registry.projects
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_new registry.projects := p_project;
-  v_unlike text[] := array(select field from unnest(mirror.differences(p_project, p_row)) field where field = any (p_fields));
-  v_repo text;
-begin
-  if 'name' = any (v_unlike) and mirror.is_storable_name(p_row.name) then
-    v_new.name := p_row.name;
-  end if;
-  if 'description' = any (v_unlike) then
-    v_new.description := nullif(p_row.goal, '');
-  end if;
-  if 'trunk_path' = any (v_unlike) then
-    v_new.trunk_path := nullif(p_row.path, '');
-  end if;
-  if 'metadata' = any (v_unlike) and mirror.is_metadata(p_row.metadata) then
-    v_new.metadata := mirror.travelling(p_row.metadata) || mirror.staying(v_new.metadata);
-  end if;
-  if 'remote_origin' = any (v_unlike) then
-    v_repo := nullif(mirror.without_credentials(p_row.repo), '');
-    v_new.remote_origin := mirror.free_remote(v_repo, v_new.id);
-    v_new.metadata := mirror.keep_repo(v_new.metadata, case when v_new.remote_origin is null then v_repo end);
-  elsif 'remote_origin' = any (p_fields) and v_new.remote_origin is not null then
-    -- What was kept from before it had a remote would be found again when it has none.
-    v_new.metadata := mirror.keep_repo(v_new.metadata, null);
-  end if;
-  if 'memory_group' = any (v_unlike) then
-    v_new.metadata := mirror.keep_memory_group(v_new.metadata, p_row.memory_group);
-  end if;
-  if 'status' = any (p_fields) then
-    v_new.metadata := mirror.keep_status(v_new.metadata, p_row.status);
-    if 'status' = any (v_unlike) then
-      v_new.status := mirror.status_here(p_row.status);
-    end if;
-  end if;
-  return v_new;
-end
-$$;
-comment on function mirror.with_fields is 'The project as it would be with these fields of the row.';
-
-create function mirror.pull(p_mai_id text, p_fields text[]) returns boolean
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_row mirror.row := mirror.lock_row(p_mai_id);
-  v_old registry.projects;
-  v_new registry.projects;
-  v_fields text[];
-  v_constraint text;
-begin
-  select p.* into v_old from mirror.pairs m join registry.projects p on p.id = m.project_id
-  where m.mai_id = p_mai_id for no key update of p;
-  if v_row.id is null or not found or not mirror.is_mirrored(v_old) then
-    return false;
-  end if;
-  v_new := mirror.with_fields(v_old, v_row, p_fields);
-  if v_new is not distinct from v_old then
-    return false;
-  end if;
-  loop
-    begin
-      update registry.projects p set name = v_new.name, description = v_new.description, remote_origin = v_new.remote_origin,
-        trunk_path = v_new.trunk_path, status = v_new.status, metadata = v_new.metadata
-      where p.id = v_old.id;
-      exit;
-    exception
-      when unique_violation then
-        get stacked diagnostics v_constraint = constraint_name;
-        if v_constraint <> 'projects_remote_key_key' or v_new.remote_origin is null then
-          raise;
-        end if;
-        -- Somebody took the remote since.
-        v_new.metadata := mirror.keep_repo(v_new.metadata, v_new.remote_origin);
-        v_new.remote_origin := null;
-    end;
-  end loop;
-  v_fields := mirror.changed_here(v_old, v_new);
-  if v_fields <> '{}' then
-    perform mirror.tell('update', v_old.id, p_mai_id, 'from_mai', v_fields);
-  end if;
-  return true;
-end
-$$;
-comment on function mirror.pull is 'Brings these fields of a row to its mirrored project; false when that changes nothing.';
+-- Why: when a project begins and ceases to be mirrored, and the triggers of both sides: what is written on one is written on the
+-- other in the same transaction.
+-- Locks: nothing but the new functions; 0025 makes the triggers. At run time as in 0023.
 
 -- ---- beginning -------------------------------------------------------------------------------------------------------
 
@@ -255,18 +17,6 @@ as $$
 begin
   insert into registry.project_links (project_id, ref_type, ref_id, rel) values (p_project_id, 'mai-project', p_mai_id, 'derived-from')
   on conflict do nothing;
-end
-$$;
-
-create function mirror.is_linked(p_project_id uuid) returns boolean
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return exists (
-    select from registry.project_links l join mirror.pairs m on m.project_id = l.project_id and m.mai_id = l.ref_id
-    where l.project_id = p_project_id and l.ref_type = 'mai-project' and l.rel = 'derived-from'
-  );
 end
 $$;
 
@@ -292,12 +42,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row mirror.row := mirror.lock_row(p_mai_id);
-  v_project registry.projects;
-  v_ours mirror.row;
+  v_project registry.projects := mirror.lock_project(p_project_id);
+  v_ours mirror.row := mirror.as_row(v_project);
   v_metadata jsonb;
 begin
-  select p.* into v_project from registry.projects p where p.id = p_project_id for no key update;
-  v_ours := mirror.as_row(v_project);
   if mirror.is_metadata(v_row.metadata) then
     v_metadata := case when p_ours_win then mirror.travelling(v_row.metadata) || v_project.metadata
       else v_project.metadata || mirror.travelling(v_row.metadata) end;
@@ -320,14 +68,12 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_project registry.projects;
-  v_mai_id text;
+  v_project registry.projects := mirror.lock_project(p_project_id);
+  -- Of a project that was deactivated: the id that it had.
+  v_mai_id text := (mirror.pair_of(p_project_id)).mai_id;
   v_number int := 1;
 begin
-  select p.* into v_project from registry.projects p where p.id = p_project_id for no key update;
-  -- Of a project that was deactivated: the id that it had.
-  select m.mai_id into v_mai_id from mirror.pairs m where m.project_id = p_project_id;
-  if not found then
+  if v_mai_id is null then
     v_mai_id := v_project.slug;
     loop
       insert into mirror.pairs (mai_id, project_id) values (v_mai_id, p_project_id) on conflict do nothing;
@@ -357,7 +103,6 @@ declare
   v_new registry.projects;
   v_repo text := nullif(mirror.without_credentials(p_row.repo), '');
   v_wanted text := case when p_row.id ~ '^[a-z0-9][a-z0-9._-]{0,79}$' then p_row.id else registry.slugify(p_row.id) end;
-  v_number int := 1;
 begin
   v_new.id := p_project_id;
   v_new.name := case
@@ -367,16 +112,11 @@ begin
   v_new.description := nullif(p_row.goal, '');
   v_new.status := mirror.status_here(p_row.status);
   v_new.trunk_path := nullif(p_row.path, '');
-  v_new.metadata := mirror.keep_memory_group(mirror.keep_status(
-    case when mirror.is_metadata(p_row.metadata) then mirror.travelling(p_row.metadata) else '{}' end,
-    p_row.status), p_row.memory_group);
-  v_new.slug := v_wanted;
+  v_new.metadata := case when mirror.is_metadata(p_row.metadata) then mirror.travelling(p_row.metadata) else '{}' end;
+  v_new.metadata := mirror.keep_status(v_new.metadata, p_row.status);
+  v_new.metadata := mirror.keep_memory_group(v_new.metadata, p_row.memory_group);
   loop
-    -- Not registry.free_slug: it locks each slug, and a statement over there may bring more rows than there are locks.
-    while exists (select from registry.projects p where p.slug = v_new.slug) loop
-      v_number := v_number + 1;
-      v_new.slug := v_wanted || '-' || v_number;
-    end loop;
+    v_new.slug := mirror.free_slug(v_wanted);
     v_new.remote_origin := mirror.free_remote(v_repo, v_new.id);
     v_new.metadata := mirror.keep_repo(v_new.metadata, case when v_new.remote_origin is null then v_repo end);
     insert into registry.projects (id, slug, name, description, status, remote_origin, trunk_path, managed_by, unclassified, metadata)
@@ -413,6 +153,16 @@ end
 $$;
 comment on function mirror.revive_project is 'The same id came back over there: what it says holds, and where it is silent, what was known.';
 
+create function mirror.joined(p_mai_id text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+begin
+  update mirror.pairs m set joining = false where m.mai_id = p_mai_id;
+end
+$$;
+
 -- The project of a row that nobody follows yet: the one that it was until it was deactivated, one that waits for it, or a new one.
 create function mirror.take_row(p_mai_id text) returns boolean
 language plpgsql
@@ -423,15 +173,16 @@ declare
   v_project_id uuid;
   v_project registry.projects;
   v_intended registry.projects;
+  v_silent text[] := '{}';
 begin
   if v_row.id is null then
     return false;
   end if;
   loop
     v_project := null;
-    v_project_id := (select m.project_id from mirror.pairs m where m.mai_id = p_mai_id);
+    v_project_id := (mirror.find_pair(p_mai_id)).project_id;
     if v_project_id is not null then
-      select p.* into v_project from registry.projects p where p.id = v_project_id for no key update;
+      v_project := mirror.lock_project(v_project_id);
       if mirror.is_mirrored(v_project) then
         if mirror.is_linked(v_project_id) and mirror.differences(v_project, v_row) = '{}' then
           return false;
@@ -446,10 +197,7 @@ begin
       delete from registry.project_links l where l.project_id = v_project_id and l.ref_type = 'mai-project' and l.rel = 'derived-from';
       delete from mirror.pairs m where m.mai_id = p_mai_id and m.project_id = v_project_id;
     end if;
-    -- Both sides may have been filled before they were mirrored.
-    select p.* into v_project from registry.projects p
-    where p.slug = p_mai_id and mirror.is_mirrored(p) and not exists (select from mirror.pairs m where m.project_id = p.id)
-    for no key update;
+    v_project := mirror.lock_waiting(p_mai_id);
     v_project_id := coalesce(v_project.id, gen_random_uuid());
     insert into mirror.pairs (mai_id, project_id, joining) values (p_mai_id, v_project_id, v_project.id is null) on conflict do nothing;
     exit when found;
@@ -464,17 +212,20 @@ begin
   if v_project.id is not null then
     update mirror.pairs m set joining = true where m.mai_id = p_mai_id;
     v_intended := mirror.revive_project(v_project, v_row);
+    v_silent := mirror.empty_but(v_row, mirror.as_row(v_intended))
+      || case when mirror.is_metadata(v_row.metadata) then '{metadata}'::text[] else '{}' end;
   else
     v_intended := mirror.make_project(v_project_id, v_row);
   end if;
   perform mirror.link(v_project_id, p_mai_id);
-  update mirror.pairs m set joining = false where m.mai_id = p_mai_id;
+  perform mirror.joined(p_mai_id);
   perform mirror.tell('insert', v_project_id, p_mai_id, 'from_mai');
   -- What others' triggers made of it meanwhile, and what was known here and not said over there.
-  select p.* into v_project from registry.projects p where p.id = v_project_id;
-  perform mirror.push(v_project_id,
-    mirror.changed_here(v_intended, v_project) || mirror.empty_but(v_row, mirror.as_row(v_project))
-    || case when mirror.is_metadata(v_row.metadata) then '{metadata}'::text[] else '{}' end);
+  v_project := mirror.lock_project(v_project_id);
+  v_silent := v_silent || mirror.changed_here(v_intended, v_project);
+  if v_silent <> '{}' then
+    perform mirror.push(v_project_id, v_silent);
+  end if;
   return true;
 end
 $$;
@@ -487,7 +238,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_mai_id text := (select m.mai_id from mirror.pairs m where m.project_id = p_project_id);
+  v_mai_id text := (mirror.pair_of(p_project_id)).mai_id;
   v_reference text;
   v_schema text;
   v_table text;
@@ -557,7 +308,7 @@ begin
       -- As they stand: triggers of others for each row were here before this one.
       select p.id from new_rows n join registry.projects p on p.id = n.id
       where mirror.is_mirrored(n) and mirror.is_mirrored(p) and not mirror.is_linked(p.id)
-        and not exists (select from mirror.pairs m where m.project_id = p.id and m.joining)
+        and (mirror.pair_of(p.id)).joining is not true
     loop
       perform mirror.begin_pair(v_id);
     end loop;
@@ -574,8 +325,8 @@ begin
   end if;
 
   -- As it stands: another trigger of the same statement may have written it, and been here, since.
-  select p.* into v_project from registry.projects p where p.id = new.id;
-  if not found or exists (select from mirror.pairs m where m.project_id = new.id and m.joining) then
+  v_project := mirror.lock_project(new.id);
+  if v_project.id is null or (mirror.pair_of(new.id)).joining then
     return null;
   elsif not mirror.is_mirrored(v_project) then
     if mirror.is_mirrored(old) then
@@ -623,7 +374,7 @@ begin
     end if;
   end if;
   if p_op <> 'DELETE' then
-    select p.* into v_project from mirror.pairs m join registry.projects p on p.id = m.project_id where m.mai_id = p_new.id;
+    v_project := mirror.lock_project((mirror.find_pair(p_new.id)).project_id);
     if p_op = 'INSERT' or not mirror.is_mirrored(v_project) then
       perform mirror.take_row(p_new.id);
     else
@@ -634,8 +385,7 @@ begin
     end if;
     return;
   end if;
-  select p.* into v_project from mirror.pairs m join registry.projects p on p.id = m.project_id
-  where m.mai_id = p_old.id for no key update of p;
+  v_project := mirror.lock_project((mirror.find_pair(p_old.id)).project_id);
   -- Unless a trigger over there brought it back at once: that was followed.
   if mirror.is_mirrored(v_project) and not exists (select from mai.projects r where r.id = p_old.id) then
     perform registry.deactivate_project(v_project.id);

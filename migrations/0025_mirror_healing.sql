@@ -263,16 +263,15 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_project registry.projects;
+  v_project registry.projects := mirror.lock_project(p_project_id);
 begin
-  select p.* into v_project from registry.projects p where p.id = p_project_id for no key update;
   if mirror.is_mirrored(v_project) then
     if mirror.is_linked(p_project_id) then
       return mirror.push(p_project_id, mirror.all_fields());
     end if;
     perform mirror.begin_pair(p_project_id);
     return true;
-  elsif exists (select from mirror.pairs m join mai.projects r on r.id = m.mai_id where m.project_id = p_project_id) then
+  elsif (mirror.lock_row((mirror.pair_of(p_project_id)).mai_id)).id is not null then
     perform mirror.end_pair(p_project_id, coalesce('mai' = any (v_project.managed_by), false));
     return true;
   end if;
@@ -287,10 +286,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row mirror.row := mirror.lock_row(p_mai_id);
-  v_project registry.projects;
+  v_project registry.projects := mirror.lock_project((mirror.find_pair(p_mai_id)).project_id);
 begin
-  select p.* into v_project from mirror.pairs m join registry.projects p on p.id = m.project_id
-  where m.mai_id = p_mai_id for no key update of p;
   if v_row.id is null then
     if mirror.is_mirrored(v_project) then
       perform registry.deactivate_project(v_project.id);
