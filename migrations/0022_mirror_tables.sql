@@ -106,7 +106,7 @@ language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not p_metadata ?| mirror.own_keys() then
+  if jsonb_typeof(p_metadata) is distinct from 'object' or not p_metadata ?| mirror.own_keys() then
     return '{}';
   end if;
   return (select coalesce(jsonb_object_agg(key, value), '{}') from jsonb_each(p_metadata) where key = any (mirror.own_keys()));

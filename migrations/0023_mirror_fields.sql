@@ -177,7 +177,7 @@ begin
 end
 $$;
 
-create function mirror.push(p_project_id uuid, p_fields text[]) returns boolean
+create function mirror.push(p_project_id uuid, p_fields text[], p_is_answer boolean default false) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -207,10 +207,20 @@ begin
     ('name', 'name = $2'), ('description', 'goal = $3'), ('remote_origin', 'repo = $4'), ('trunk_path', 'path = $5'),
     ('memory_group', 'memory_group = $6'), ('status', 'status = $7'), ('metadata', 'metadata = $8')
   ) as part (field, assignment) where field = any (v_fields);
-  execute format('update mai.projects set %s, updated_at = clock_timestamp() where id = $1', v_assignments)
+  execute format('update mai.projects set %s, updated_at = clock_timestamp() where id = $1
+      returning id, name, goal, repo, path, memory_group, status, metadata', v_assignments)
+    into v_row
     using v_mai_id, v_ours.name, v_ours.goal, v_ours.repo, v_ours.path, v_ours.memory_group, v_ours.status,
       v_ours.metadata || mirror.staying(v_row.metadata);
   perform mirror.tell('update', p_project_id, v_mai_id, 'to_mai', v_fields);
+  -- A trigger over there may have made something else of it, or nothing at all, which no other trigger would tell of. That is
+  -- answered once: two that contradict each other would go on for ever.
+  if not p_is_answer and v_row.id is not null then
+    v_fields := array(select field from unnest(mirror.differences(v_project, v_row)) field where field = any (v_fields));
+    if v_fields <> '{}' then
+      perform mirror.pull(v_mai_id, v_fields, true);
+    end if;
+  end if;
   return true;
 end
 $$;
@@ -289,7 +299,7 @@ end
 $$;
 comment on function mirror.with_fields is 'The project as it would be with these fields of the row.';
 
-create function mirror.pull(p_mai_id text, p_fields text[]) returns boolean
+create function mirror.pull(p_mai_id text, p_fields text[], p_is_answer boolean default false) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -297,6 +307,7 @@ declare
   v_row mirror.row := mirror.lock_row(p_mai_id);
   v_old registry.projects := mirror.lock_project((mirror.find_pair(p_mai_id)).project_id);
   v_new registry.projects;
+  v_after registry.projects;
   v_fields text[];
   v_constraint text;
 begin
@@ -311,7 +322,8 @@ begin
     begin
       update registry.projects p set name = v_new.name, description = v_new.description, remote_origin = v_new.remote_origin,
         trunk_path = v_new.trunk_path, status = v_new.status, metadata = v_new.metadata
-      where p.id = v_old.id;
+      where p.id = v_old.id
+      returning p.* into v_after;
       exit;
     exception
       when unique_violation then
@@ -327,6 +339,10 @@ begin
   v_fields := mirror.changed_here(v_old, v_new);
   if v_fields <> '{}' then
     perform mirror.tell('update', v_old.id, p_mai_id, 'from_mai', v_fields);
+  end if;
+  -- As in mirror.push.
+  if not p_is_answer and v_after.id is not null and mirror.changed_here(v_new, v_after) <> '{}' then
+    perform mirror.push(v_old.id, mirror.changed_here(v_new, v_after), true);
   end if;
   return true;
 end

@@ -304,13 +304,11 @@ declare
   v_constraint text;
 begin
   if tg_op = 'INSERT' then
-    for v_id in
-      -- As they stand: triggers of others for each row were here before this one.
-      select p.id from new_rows n join registry.projects p on p.id = n.id
-      where mirror.is_mirrored(n) and mirror.is_mirrored(p) and not mirror.is_linked(p.id)
-        and (mirror.pair_of(p.id)).joining is not true
-    loop
-      perform mirror.begin_pair(v_id);
+    for v_id in select n.id from new_rows n where mirror.is_mirrored(n) loop
+      -- As it stands: triggers of others for each row were here before this one.
+      if (mirror.pair_of(v_id)).joining is not true and mirror.is_mirrored(mirror.lock_project(v_id)) and not mirror.is_linked(v_id) then
+        perform mirror.begin_pair(v_id);
+      end if;
     end loop;
     return null;
   elsif tg_op = 'DELETE' then
@@ -394,17 +392,34 @@ begin
 end
 $$;
 
-create function mirror.try_to_follow(p_op text, p_old mirror.row, p_new mirror.row) returns void
+create function mirror.warn(p_op text, p_mai_id text, p_message text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  raise warning 'treeline could not follow % of mai.projects %: %; mirror.drift() shows it', lower(p_op), quote_literal(p_mai_id), p_message;
+end
+$$;
+
+create function mirror.try_to_follow(p_op text, p_old mirror.row, p_new mirror.row) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_constraint text;
+begin
   perform mirror.follow_row(p_op, p_old, p_new);
 exception
+  when unique_violation then
+    get stacked diagnostics v_constraint = constraint_name;
+    -- To a transaction that sees the past, a pair made since is none until it makes it again.
+    if v_constraint in ('pairs_pkey', 'pairs_project_id_key') and current_setting('transaction_isolation') <> 'read committed' then
+      raise exception using errcode = 'serialization_failure', message = sqlerrm;
+    end if;
+    perform mirror.warn(p_op, coalesce(p_new.id, p_old.id), sqlerrm);
   when integrity_constraint_violation or data_exception or no_data_found or program_limit_exceeded or raise_exception
     or insufficient_privilege or object_not_in_prerequisite_state or object_in_use then
-    raise warning 'treeline could not follow % of mai.projects %: %; mirror.drift() shows it', lower(p_op),
-      quote_literal(coalesce(p_new.id, p_old.id)), sqlerrm;
+    perform mirror.warn(p_op, coalesce(p_new.id, p_old.id), sqlerrm);
 end
 $$;
 
