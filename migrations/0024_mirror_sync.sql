@@ -69,11 +69,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_project registry.projects := mirror.lock_project(p_project_id);
-  -- Of a project that was deactivated: the id that it had.
-  v_mai_id text := (mirror.pair_of(p_project_id)).mai_id;
+  v_mai_id text;
   v_number int := 1;
 begin
-  if v_mai_id is null then
+  -- Of a project that was deactivated: the id that it had. Locked, because a transaction that sees the past might see one that is gone.
+  select m.mai_id into v_mai_id from mirror.pairs m where m.project_id = p_project_id for key share;
+  if not found then
     v_mai_id := v_project.slug;
     loop
       insert into mirror.pairs (mai_id, project_id) values (v_mai_id, p_project_id) on conflict do nothing;
@@ -103,6 +104,8 @@ declare
   v_new registry.projects;
   v_repo text := nullif(mirror.without_credentials(p_row.repo), '');
   v_wanted text := case when p_row.id ~ '^[a-z0-9][a-z0-9._-]{0,79}$' then p_row.id else registry.slugify(p_row.id) end;
+  v_slug text;
+  v_remote text;
 begin
   v_new.id := p_project_id;
   v_new.name := case
@@ -116,14 +119,19 @@ begin
   v_new.metadata := mirror.keep_status(v_new.metadata, p_row.status);
   v_new.metadata := mirror.keep_memory_group(v_new.metadata, p_row.memory_group);
   loop
-    v_new.slug := mirror.free_slug(v_wanted);
-    v_new.remote_origin := mirror.free_remote(v_repo, v_new.id);
+    v_slug := mirror.free_slug(v_wanted);
+    v_remote := mirror.free_remote(v_repo, v_new.id);
+    if v_slug = v_new.slug and v_remote is not distinct from v_new.remote_origin then
+      raise integrity_constraint_violation using message = format('a rule of somebody''s refuses a project of the slug %L', v_slug);
+    end if;
+    v_new.slug := v_slug;
+    v_new.remote_origin := v_remote;
     v_new.metadata := mirror.keep_repo(v_new.metadata, case when v_new.remote_origin is null then v_repo end);
     insert into registry.projects (id, slug, name, description, status, remote_origin, trunk_path, managed_by, unclassified, metadata)
     values (v_new.id, v_new.slug, v_new.name, v_new.description, v_new.status, v_new.remote_origin, v_new.trunk_path, '{mai}', true,
       v_new.metadata)
     on conflict do nothing;
-    -- Or somebody took the slug or the remote since.
+    -- Or somebody took the slug or the remote since: then there is another to try.
     exit when found;
   end loop;
   return v_new;
@@ -239,7 +247,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_mai_id text := (mirror.pair_of(p_project_id)).mai_id;
-  v_reference text;
+  v_reference record;
   v_schema text;
   v_table text;
   v_constraint text;
@@ -250,15 +258,21 @@ begin
   end if;
   delete from mai.projects r where r.id = v_mai_id;
   if not found then
+    if (mirror.lock_row(v_mai_id)).id is not null then
+      perform registry.refuse('CONFLICT', format('A trigger of mai.projects keeps the row %L. Nothing was changed.', v_mai_id));
+    end if;
     return;
   end if;
   -- References that are looked at when the transaction ends would end it then, where nobody can say why.
   for v_reference in
-    select format('%I.%I', n.nspname, c.conname)
+    select format('%I.%I', n.nspname, c.conname) as name, c.condeferred
     from pg_constraint c join pg_namespace n on n.oid = c.connamespace
     where c.contype = 'f' and c.condeferrable and c.confrelid = 'mai.projects'::regclass
   loop
-    execute format('set constraints %s immediate', v_reference);
+    execute format('set constraints %s immediate', v_reference.name);
+    if v_reference.condeferred then
+      execute format('set constraints %s deferred', v_reference.name);
+    end if;
   end loop;
   perform mirror.tell('delete', p_project_id, v_mai_id, 'to_mai');
 exception
@@ -276,6 +290,13 @@ comment on function mirror.end_pair is
 -- ---- the triggers ----------------------------------------------------------------------------------------------------
 
 -- What the other side refused, in words that say which side it was.
+create function mirror.is_passing(p_sqlstate text) returns boolean
+language sql immutable parallel safe
+as $$
+  select left(p_sqlstate, 2) in ('40', '53', '57', '58', 'XX') or p_sqlstate = '55P03'
+$$;
+comment on function mirror.is_passing is 'Whether an error is no rule of anybody''s but the state of the server, or of who else is at it: to be raised as it is.';
+
 create function mirror.explain(p_sqlstate text, p_message text, p_constraint text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -339,10 +360,9 @@ begin
   end if;
   return null;
 exception
-  when integrity_constraint_violation or data_exception or raise_exception or insufficient_privilege
-    or undefined_table or undefined_column or invalid_schema_name then
+  when others then
     get stacked diagnostics v_detail = pg_exception_detail, v_constraint = constraint_name;
-    if v_detail ~ '^[A-Z_]+( \{.*\})?$' then
+    if mirror.is_passing(sqlstate) or v_detail ~ '^[A-Z_]+( \{.*\})?$' then
       raise;
     end if;
     perform mirror.explain(sqlstate, sqlerrm, v_constraint);
@@ -363,7 +383,9 @@ begin
     -- Whoever writes the project looks for its row by the pair.
     perform from registry.projects p
     where p.id in (select m.project_id from mirror.pairs m where m.mai_id in (p_old.id, p_new.id)) order by p.id for no key update;
-    delete from mirror.pairs m where m.mai_id = p_new.id;
+    delete from mirror.pairs m where m.mai_id = p_new.id returning m.project_id into v_project.id;
+    delete from registry.project_links l
+    where l.project_id = v_project.id and l.ref_type = 'mai-project' and l.ref_id = p_new.id and l.rel = 'derived-from';
     update mirror.pairs m set mai_id = p_new.id where m.mai_id = p_old.id returning m.project_id into v_project.id;
     if found then
       update registry.project_links l set ref_id = p_new.id
@@ -417,8 +439,10 @@ exception
       raise exception using errcode = 'serialization_failure', message = sqlerrm;
     end if;
     perform mirror.warn(p_op, coalesce(p_new.id, p_old.id), sqlerrm);
-  when integrity_constraint_violation or data_exception or no_data_found or program_limit_exceeded or raise_exception
-    or insufficient_privilege or object_not_in_prerequisite_state or object_in_use then
+  when others then
+    if mirror.is_passing(sqlstate) then
+      raise;
+    end if;
     perform mirror.warn(p_op, coalesce(p_new.id, p_old.id), sqlerrm);
 end
 $$;

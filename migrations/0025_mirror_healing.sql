@@ -49,7 +49,7 @@ begin
   where a.attname is null or a.atttypid <> all (wanted.types);
   if not exists (
     select from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-    where i.indrelid = v_table.oid and i.indisunique and i.indnkeyatts = 1 and i.indpred is null and a.attname = 'id'
+    where i.indrelid = v_table.oid and i.indisunique and i.indimmediate and i.indnkeyatts = 1 and i.indpred is null and a.attname = 'id'
   ) then
     return query select 'The id of mai.projects is not its key.', 'alter table mai.projects add primary key (id);';
   end if;
@@ -181,7 +181,7 @@ as $$
   select case p_field
     when 'name' then to_jsonb(p_project.name)
     when 'description' then to_jsonb(p_project.description)
-    when 'remote_origin' then to_jsonb(coalesce(p_project.remote_origin, p_project.metadata ->> 'repo'))
+    when 'remote_origin' then to_jsonb(mirror.without_credentials(coalesce(p_project.remote_origin, p_project.metadata ->> 'repo')))
     when 'trunk_path' then to_jsonb(p_project.trunk_path)
     when 'memory_group' then p_project.metadata -> 'memory_group'
     when 'status' then to_jsonb(p_project.status)
@@ -348,8 +348,10 @@ begin
       changed_count := changed_count + v_changed::int;
     exception
       -- One that cannot be healed keeps no other from it.
-      when integrity_constraint_violation or data_exception or no_data_found or program_limit_exceeded or raise_exception
-        or insufficient_privilege or object_not_in_prerequisite_state or object_in_use then
+      when others then
+        if mirror.is_passing(sqlstate) then
+          raise;
+        end if;
         get stacked diagnostics v_detail = pg_exception_detail;
         refused := refused || jsonb_build_object('message', sqlerrm, 'code', (regexp_match(v_detail, '^([A-Z_]+)( \{.*\})?$'))[1],
           'name', case when p_direction = 'to_mai' then (select p.slug from registry.projects p where p.id = v_key::uuid) else v_key end);
