@@ -299,32 +299,24 @@ end
 $$;
 comment on function mirror.with_fields is 'The project as it would be with these fields of the row.';
 
-create function mirror.pull(p_mai_id text, p_fields text[], p_is_answer boolean default false) returns boolean
+create type mirror.written as (wanted registry.projects, stored registry.projects);
+
+create function mirror.write_project(p_old registry.projects, p_new registry.projects) returns mirror.written
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_row mirror.row := mirror.lock_row(p_mai_id);
-  v_old registry.projects := mirror.lock_project((mirror.find_pair(p_mai_id)).project_id);
-  v_new registry.projects;
-  v_after registry.projects;
-  v_fields text[];
+  v_new registry.projects := p_new;
+  v_stored registry.projects;
   v_constraint text;
 begin
-  if v_row.id is null or not mirror.is_mirrored(v_old) then
-    return false;
-  end if;
-  v_new := mirror.with_fields(v_old, v_row, p_fields);
-  if v_new is not distinct from v_old then
-    return false;
-  end if;
   loop
     begin
       update registry.projects p set name = v_new.name, description = v_new.description, remote_origin = v_new.remote_origin,
-        trunk_path = v_new.trunk_path, status = v_new.status, metadata = v_new.metadata
-      where p.id = v_old.id
-      returning p.* into v_after;
-      exit;
+        trunk_path = v_new.trunk_path, status = v_new.status, metadata = v_new.metadata, deleted_at = v_new.deleted_at
+      where p.id = p_old.id
+      returning p.* into v_stored;
+      return row(v_new, v_stored)::mirror.written;
     exception
       when unique_violation then
         get stacked diagnostics v_constraint = constraint_name;
@@ -336,13 +328,39 @@ begin
         v_new.remote_origin := null;
     end;
   end loop;
-  v_fields := mirror.changed_here(v_old, v_new);
+end
+$$;
+comment on function mirror.write_project is 'Stores what a row says of its project; answers what it was to be, and what it became: others have triggers.';
+
+create function mirror.pull(p_mai_id text, p_fields text[], p_is_answer boolean default false) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row mirror.row := mirror.lock_row(p_mai_id);
+  v_old registry.projects := mirror.lock_project((mirror.find_pair(p_mai_id)).project_id);
+  v_new registry.projects;
+  v_written mirror.written;
+  v_fields text[];
+begin
+  if v_row.id is null or not mirror.is_mirrored(v_old) then
+    return false;
+  end if;
+  v_new := mirror.with_fields(v_old, v_row, p_fields);
+  if v_new is not distinct from v_old then
+    return false;
+  end if;
+  v_written := mirror.write_project(v_old, v_new);
+  v_fields := mirror.changed_here(v_old, v_written.wanted);
   if v_fields <> '{}' then
     perform mirror.tell('update', v_old.id, p_mai_id, 'from_mai', v_fields);
   end if;
   -- As in mirror.push.
-  if not p_is_answer and v_after.id is not null and mirror.changed_here(v_new, v_after) <> '{}' then
-    perform mirror.push(v_old.id, mirror.changed_here(v_new, v_after), true);
+  if not p_is_answer and (v_written.stored).id is not null then
+    v_fields := mirror.changed_here(v_written.wanted, v_written.stored);
+    if v_fields <> '{}' then
+      perform mirror.push(v_old.id, v_fields, true);
+    end if;
   end if;
   return true;
 end

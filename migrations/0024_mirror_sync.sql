@@ -153,10 +153,7 @@ begin
     v_new.metadata := v_new.metadata || mirror.travelling(p_row.metadata);
   end if;
   v_new.deleted_at := null;
-  update registry.projects p set deleted_at = null, name = v_new.name, description = v_new.description, status = v_new.status,
-    remote_origin = v_new.remote_origin, trunk_path = v_new.trunk_path, metadata = v_new.metadata
-  where p.id = p_old.id;
-  return v_new;
+  return (mirror.write_project(p_old, v_new)).wanted;
 end
 $$;
 comment on function mirror.revive_project is 'The same id came back over there: what it says holds, and where it is silent, what was known.';
@@ -268,6 +265,10 @@ begin
     select format('%I.%I', n.nspname, c.conname) as name, c.condeferred
     from pg_constraint c join pg_namespace n on n.oid = c.connamespace
     where c.contype = 'f' and c.condeferrable and c.confrelid = 'mai.projects'::regclass
+      -- By name is the only way, and others may have the same.
+      and not exists (
+        select from pg_constraint other where other.connamespace = c.connamespace and other.conname = c.conname and not other.condeferrable
+      )
   loop
     execute format('set constraints %s immediate', v_reference.name);
     if v_reference.condeferred then

@@ -303,6 +303,126 @@ end
 $$;
 comment on function mirror.heal_project is 'Makes the project of a row what the row says.';
 
+-- ---- many at once ----------------------------------------------------------------------------------------------------
+
+-- Tables that were filled before the mirror was there come over by the thousand, nearly all of them in the same simple way. These do
+-- in a statement for many what mirror.take_row and mirror.begin_pair do for one, and leave to those whatever is not simple: a name
+-- that cannot be stored, a slug, an id or a remote that is taken.
+
+create function mirror.simple_projects(p_mai_ids text[]) returns registry.projects[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+begin
+  return array(
+    select jsonb_populate_record(null::registry.projects, jsonb_build_object(
+      'id', gen_random_uuid(), 'slug', r.id, 'name', r.name, 'description', nullif(r.goal, ''), 'status', mirror.status_here(r.status),
+      'remote_origin', nullif(mirror.without_credentials(r.repo), ''), 'trunk_path', nullif(r.path, ''),
+      'metadata', mirror.keep_memory_group(mirror.keep_status(mirror.travelling(r.metadata), r.status), r.memory_group)
+    ))
+    from (select r.* from mai.projects r where r.id = any (p_mai_ids) order by r.id for no key update) r
+    where r.id ~ '^[a-z0-9][a-z0-9._-]{0,79}$' and mirror.is_storable_name(r.name) and mirror.is_metadata(r.metadata)
+      and (coalesce(btrim(r.repo), '') = '' or mirror.free_remote(mirror.without_credentials(r.repo), gen_random_uuid()) is not null)
+      and not exists (select from mirror.pairs m where m.mai_id = r.id)
+      and not exists (select from registry.projects p where p.slug = r.id)
+  );
+end
+$$;
+comment on function mirror.simple_projects is 'The projects that these rows, of those that are none yet, become without further ado.';
+
+create function mirror.simple_beginnings(p_project_ids uuid[]) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+begin
+  return array(
+    select p.id
+    from (select p.id, p.slug from registry.projects p where p.id = any (p_project_ids) and mirror.is_mirrored(p) order by p.id for no key update) p
+    where not exists (select from mirror.pairs m where m.project_id = p.id or m.mai_id = p.slug)
+      and not exists (select from mai.projects r where r.id = p.slug)
+  );
+end
+$$;
+comment on function mirror.simple_beginnings is 'Those of these projects that have no row yet, and whose slug is free over there.';
+
+create function mirror.link_all(p_project_ids uuid[], p_direction text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+begin
+  insert into registry.project_links (project_id, ref_type, ref_id, rel)
+  select m.project_id, 'mai-project', m.mai_id, 'derived-from' from mirror.pairs m where m.project_id = any (p_project_ids)
+  on conflict do nothing;
+  update mirror.pairs m set joining = false where m.project_id = any (p_project_ids) and m.joining;
+  perform mirror.tell('insert', m.project_id, m.mai_id, p_direction) from mirror.pairs m where m.project_id = any (p_project_ids);
+end
+$$;
+
+create function mirror.take_rows(p_mai_ids text[]) returns text[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_projects registry.projects[] := mirror.simple_projects(p_mai_ids);
+  v_taken uuid[];
+  v_altered uuid;
+begin
+  insert into mirror.pairs (mai_id, project_id, joining) select p.slug, p.id, true from unnest(v_projects) p on conflict do nothing;
+  with made as (
+    insert into registry.projects (id, slug, name, description, status, remote_origin, trunk_path, managed_by, unclassified, metadata)
+    select p.id, p.slug, p.name, p.description, p.status, p.remote_origin, p.trunk_path, '{mai}', true, p.metadata
+    from unnest(v_projects) p where (mirror.find_pair(p.slug)).project_id = p.id
+    on conflict do nothing
+    returning id
+  )
+  select coalesce(array_agg(id), '{}') into v_taken from made;
+  -- Two of one remote, or one that was taken since.
+  delete from mirror.pairs m using unnest(v_projects) p where m.mai_id = p.slug and m.project_id = p.id and m.project_id <> all (v_taken);
+  perform mirror.link_all(v_taken, 'from_mai');
+  -- What others' triggers made of them meanwhile.
+  for v_altered in
+    select p.id from unnest(v_projects) intended join registry.projects p on p.id = intended.id
+    where mirror.changed_here(intended, p) <> '{}'
+  loop
+    perform mirror.push(v_altered, mirror.all_fields());
+  end loop;
+  return array(select p.slug from unnest(v_projects) p where p.id = any (v_taken));
+end
+$$;
+comment on function mirror.take_rows is 'Brings simple rows over; answers which.';
+
+create function mirror.begin_pairs(p_project_ids uuid[]) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_begun uuid[] := mirror.simple_beginnings(p_project_ids);
+  v_met record;
+begin
+  with begun as (
+    insert into mirror.pairs (mai_id, project_id) select p.slug, p.id from unnest(v_begun) id, mirror.lock_project(id) p
+    on conflict do nothing
+    returning project_id
+  )
+  select coalesce(array_agg(project_id), '{}') into v_begun from begun;
+  perform mirror.link_all(v_begun, 'to_mai');
+  for v_met in select p.id, p.slug from unnest(v_begun) id, mirror.lock_project(id) p where not mirror.insert_row(p, p.slug) loop
+    -- Somebody made a row of that id since.
+    if (mirror.lock_row(v_met.slug)).id is null then
+      perform mirror.refuse_hidden(v_met.slug);
+    end if;
+    perform mirror.unite(v_met.id, v_met.slug, true);
+  end loop;
+  return v_begun;
+end
+$$;
+comment on function mirror.begin_pairs is 'Makes the rows of projects that begin simply; answers which.';
+
+-- ---- batch by batch ---------------------------------------------------------------------------------------------------
+
 -- A batch looks at so many of one side, in the order of their keys, whether they differ or not: so all batches together are one
 -- pass, and whoever was interrupted goes on where he was.
 create function mirror.reconcile(p_direction text, p_after text default null, p_limit int default 100, p_project_ids uuid[] default null)
@@ -313,11 +433,15 @@ as $$
 #variable_conflict use_column
 declare
   v_keys text[];
+  v_done text[];
   v_key text;
   v_changed boolean;
   v_detail text;
 begin
   perform mirror.require_ready();
+  if p_limit < 1 then
+    perform registry.refuse('INVALID', format('Expected a limit of 1 or more, got %s.', p_limit));
+  end if;
   if p_direction = 'to_mai' then
     v_keys := array(
       select p.id::text from registry.projects p
@@ -340,9 +464,20 @@ begin
     perform registry.refuse('INVALID', format('Expected the direction to_mai or from_mai, got %L.', p_direction));
   end if;
   examined_count := cardinality(v_keys);
-  changed_count := 0;
   refused := '[]';
+  begin
+    v_done := case when p_direction = 'to_mai' then mirror.begin_pairs(v_keys::uuid[])::text[] else mirror.take_rows(v_keys) end;
+  exception
+    when others then
+      if mirror.is_passing(sqlstate) then
+        raise;
+      end if;
+      -- One of them it is, and by itself it keeps no other from it.
+      v_done := '{}';
+  end;
+  changed_count := cardinality(v_done);
   foreach v_key in array v_keys loop
+    continue when v_key = any (v_done);
     begin
       v_changed := case when p_direction = 'to_mai' then mirror.heal_row(v_key::uuid) else mirror.heal_project(v_key) end;
       changed_count := changed_count + v_changed::int;
