@@ -141,21 +141,40 @@ as $$
 $$;
 comment on function mirror.is_same_status is 'Whether a status here and one over there say the same, as far as each side can.';
 
--- registry.strip_credentials, at the price of a look where there is nothing to strip.
-create function mirror.without_credentials(p_remote text) returns text
-language plpgsql immutable parallel safe
+create function mirror.is_remote(p_text text) returns boolean
+language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+  return registry.normalize_remote(p_text) is not null;
+exception
+  when invalid_parameter_value then
+    return false;
+end
+$$;
+
+-- registry.strip_credentials, at the price of a look where there is nothing to strip. Over there may be anything: what is no remote is
+-- kept as it is written, but for what looks like a user and a password in it.
+create function mirror.without_credentials(p_remote text) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_text text;
 begin
   if p_remote is null or (strpos(p_remote, '@') = 0 and p_remote = btrim(p_remote)) then
     return p_remote;
   end if;
-  return registry.strip_credentials(p_remote);
+  v_text := registry.strip_credentials(p_remote);
+  if v_text ~ ':(?!//)[^\s@]*@|://[^\s/@]*@' and not mirror.is_remote(v_text) then
+    v_text := regexp_replace(regexp_replace(v_text, '[^\s/:@]+:(?!//)[^\s@]*@', '', 'g'), '://[^\s/@]*@', '://', 'g');
+  end if;
+  return v_text;
 end
 $$;
 
 create function mirror.as_row(p_project registry.projects) returns mirror.row
-language plpgsql immutable parallel safe
+language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -172,7 +191,7 @@ comment on function mirror.as_row is 'A project as it reads over there; null her
 -- The row's id is not part of it: it is never renamed from here, and followed when it is over there. Nor is the status, which is
 -- compared in another way.
 create function mirror.unlike(p_one mirror.row, p_other mirror.row) returns text[]
-language plpgsql immutable parallel safe
+language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -190,7 +209,7 @@ end
 $$;
 
 create function mirror.differences(p_project registry.projects, p_row mirror.row) returns text[]
-language plpgsql immutable parallel safe
+language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -201,7 +220,7 @@ $$;
 comment on function mirror.differences is 'The fields in which a project and its row do not say the same.';
 
 create function mirror.changed_here(p_old registry.projects, p_new registry.projects) returns text[]
-language plpgsql immutable parallel safe
+language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -211,7 +230,7 @@ end
 $$;
 
 create function mirror.changed_there(p_old mirror.row, p_new mirror.row) returns text[]
-language plpgsql immutable parallel safe
+language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin

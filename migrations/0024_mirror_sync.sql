@@ -265,6 +265,7 @@ begin
     select format('%I.%I', n.nspname, c.conname) as name, c.condeferred
     from pg_constraint c join pg_namespace n on n.oid = c.connamespace
     where c.contype = 'f' and c.condeferrable and c.confrelid = 'mai.projects'::regclass
+      and has_schema_privilege(n.oid, 'usage')
       -- By name is the only way, and others may have the same.
       and not exists (
         select from pg_constraint other where other.connamespace = c.connamespace and other.conname = c.conname and not other.condeferrable

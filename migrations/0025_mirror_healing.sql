@@ -176,7 +176,7 @@ comment on function mirror.status is
 -- ---- comparing -------------------------------------------------------------------------------------------------------
 
 create function mirror.value_here(p_project registry.projects, p_field text) returns jsonb
-language sql stable parallel safe
+language sql stable
 as $$
   select case p_field
     when 'name' then to_jsonb(p_project.name)
@@ -191,7 +191,7 @@ as $$
 $$;
 
 create function mirror.value_there(p_row mirror.row, p_field text) returns jsonb
-language sql stable parallel safe
+language sql stable
 as $$
   select case p_field
     when 'name' then to_jsonb(p_row.name)
@@ -213,7 +213,7 @@ $$;
 
 -- One side may be null: a mirrored project without a row, or a row without a mirrored project.
 create function mirror.drift_of(p_project registry.projects, p_row mirror.row, p_is_linked boolean) returns text[]
-language sql stable parallel safe
+language sql stable
 as $$
   select case
     when p_row.id is null then '{row}'::text[]

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { chown, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type EmbeddedServer, startEmbedded } from '../../src/embedded/embedded.ts';
 import { identify } from '../../src/embedded/processes.ts';
 import { createLogger } from '../../src/kernel/logger.ts';
@@ -34,62 +34,85 @@ async function withServer<T>(action: (server: EmbeddedServer) => Promise<T>): Pr
 const keep = 'create table registry_of_test as select 42 as answer';
 const kept = 'select answer from registry_of_test';
 
-describe('an embedded server', () => {
+describe('an embedded server that runs', () => {
+  const home = new Bench();
+  let folder: string;
+  let server: EmbeddedServer;
+  beforeAll(async () => {
+    folder = await home.folder();
+    server = await startEmbedded({ dataDir: folder, log, durable: false });
+  });
+  afterAll(async () => {
+    await server.stop();
+    await home.clean();
+  });
+
   it('is a PostgreSQL 18 on loopback, whose owner is no superuser and whose runtime login is a member of treeline_runtime', async () => {
-    await withServer(async ({ ownerUrl, runtimeUrl }) => {
-      const [owner] = await query(
-        ownerUrl,
-        `select current_setting('server_version_num')::int / 10000 as version, current_setting('listen_addresses') as listens,
-           current_setting('search_path') as search_path, current_setting('server_encoding') as encoding,
-           rolname, rolsuper, rolcreatedb, rolcreaterole, rolbypassrls,
-           pg_has_role('pg_monitor', 'USAGE') as monitors, pg_has_role('treeline_runtime', 'SET') as takes_on
-         from pg_roles where rolname = current_user`,
-      );
-      expect(owner).toEqual({
-        version: 18,
-        listens: '127.0.0.1',
-        search_path: 'registry, public',
-        encoding: 'UTF8',
-        rolname: 'treeline',
-        rolsuper: false,
-        rolcreatedb: true,
-        rolcreaterole: true,
-        rolbypassrls: false,
-        monitors: true,
-        takes_on: true,
-      });
-      const [gateway] = await query(
-        runtimeUrl,
-        `select rolname, rolsuper, rolbypassrls, rolcreaterole, pg_has_role('treeline_runtime', 'SET') as takes_on,
-           pg_has_role('treeline', 'MEMBER') as is_owner
-         from pg_roles where rolname = current_user`,
-      );
-      expect(gateway).toEqual({
-        rolname: 'treeline_gateway',
-        rolsuper: false,
-        rolbypassrls: false,
-        rolcreaterole: false,
-        takes_on: true,
-        is_owner: false,
-      });
+    const { ownerUrl, runtimeUrl } = server;
+    const [owner] = await query(
+      ownerUrl,
+      `select current_setting('server_version_num')::int / 10000 as version, current_setting('listen_addresses') as listens,
+         current_setting('search_path') as search_path, current_setting('server_encoding') as encoding,
+         rolname, rolsuper, rolcreatedb, rolcreaterole, rolbypassrls,
+         pg_has_role('pg_monitor', 'USAGE') as monitors, pg_has_role('treeline_runtime', 'SET') as takes_on
+       from pg_roles where rolname = current_user`,
+    );
+    expect(owner).toEqual({
+      version: 18,
+      listens: '127.0.0.1',
+      search_path: 'registry, public',
+      encoding: 'UTF8',
+      rolname: 'treeline',
+      rolsuper: false,
+      rolcreatedb: true,
+      rolcreaterole: true,
+      rolbypassrls: false,
+      monitors: true,
+      takes_on: true,
+    });
+    const [gateway] = await query(
+      runtimeUrl,
+      `select rolname, rolsuper, rolbypassrls, rolcreaterole, pg_has_role('treeline_runtime', 'SET') as takes_on,
+         pg_has_role('treeline', 'MEMBER') as is_owner
+       from pg_roles where rolname = current_user`,
+    );
+    expect(gateway).toEqual({
+      rolname: 'treeline_gateway',
+      rolsuper: false,
+      rolbypassrls: false,
+      rolcreaterole: false,
+      takes_on: true,
+      is_owner: false,
     });
   });
 
   it('knows letters of every script, in trigrams too', async () => {
-    await withServer(async ({ ownerUrl }) => {
-      await query(ownerUrl, 'create extension pg_trgm');
-      const rows = await query(ownerUrl, `select lower('ÄÖ') as lower, cardinality(show_trgm('größe')) as trigrams`);
-      expect(rows).toEqual([{ lower: 'äö', trigrams: 6 }]);
-    });
+    const { ownerUrl } = server;
+    await query(ownerUrl, 'create extension pg_trgm');
+    const rows = await query(ownerUrl, `select lower('ÄÖ') as lower, cardinality(show_trgm('größe')) as trigrams`);
+    expect(rows).toEqual([{ lower: 'äö', trigrams: 6 }]);
   });
 
   it('asks every login for a password', async () => {
-    await withServer(async ({ port }) => {
-      const asked = query(`postgresql://postgres:guess@127.0.0.1:${port}/postgres`, 'select 1');
-      await expect(asked).rejects.toThrow(/password authentication failed/);
-    });
+    const { port } = server;
+    const asked = query(`postgresql://postgres:guess@127.0.0.1:${port}/postgres`, 'select 1');
+    await expect(asked).rejects.toThrow(/password authentication failed/);
   });
 
+  it('has a login for backups, which reads what is private from the owner too, and writes nothing', async () => {
+    const { ownerUrl } = server;
+    const backupUrl = (await readFile(join(folder, 'backup-url'), 'utf8')).trim();
+    await query(
+      ownerUrl,
+      `create table secret as select 42 as answer; alter table secret enable row level security, force row level security`,
+    );
+    expect(await query(ownerUrl, 'select answer from secret')).toEqual([]);
+    expect(await query(backupUrl, 'select answer from secret')).toEqual([{ answer: 42 }]);
+    await expect(query(backupUrl, 'delete from secret')).rejects.toThrow(/permission denied/);
+  });
+});
+
+describe('an embedded server', () => {
   it("keeps the owner's URL in a file that only its owner can read, while it runs", async () => {
     await withServer(async ({ ownerUrl }) => {
       expect(await readFile(join(dataDir, 'url'), 'utf8')).toBe(`${ownerUrl}\n`);
@@ -99,19 +122,6 @@ describe('an embedded server', () => {
     });
     await expect(stat(join(dataDir, 'url'))).rejects.toThrow(/ENOENT/);
     await expect(stat(join(dataDir, 'backup-url'))).rejects.toThrow(/ENOENT/);
-  });
-
-  it('has a login for backups, which reads what is private from the owner too, and writes nothing', async () => {
-    await withServer(async ({ ownerUrl }) => {
-      const backupUrl = (await readFile(join(dataDir, 'backup-url'), 'utf8')).trim();
-      await query(
-        ownerUrl,
-        `create table secret as select 42 as answer; alter table secret enable row level security, force row level security`,
-      );
-      expect(await query(ownerUrl, 'select answer from secret')).toEqual([]);
-      expect(await query(backupUrl, 'select answer from secret')).toEqual([{ answer: 42 }]);
-      await expect(query(backupUrl, 'delete from secret')).rejects.toThrow(/permission denied/);
-    });
   });
 
   it('is gone after stop, however often that is called, and has its data when it starts again', async () => {

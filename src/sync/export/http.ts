@@ -60,9 +60,11 @@ export function createImportRoom(limits: ImportLimits) {
       const expected = `Expected Content-Type ${ndjson}, in UTF-8, as it is or with Content-Encoding gzip.`;
       return sendRefusal(exchange, 415, 'INVALID', expected);
     }
-    await answerRefusals(exchange, () =>
-      places.take(viewer.principalId, () => receiveImport(exchange, limits, storing)),
-    );
+    await answerRefusals(exchange, async () => {
+      const imported = await places.take(viewer.principalId, () => receiveImport(exchange, limits, storing));
+      // Not before the place is free: whoever has the answer may begin the next one.
+      sendJson(exchange.response, 200, imported);
+    });
   }
 
   return { name: 'import', path: /^\/import\/sync$/, visit };
@@ -134,22 +136,22 @@ async function receiveImport(
   exchange: SyncExchange,
   { stallMs, mostBytes }: ImportLimits,
   storing: LimitFunction,
-): Promise<void> {
+): Promise<object> {
   const { request, response, context } = exchange;
   const gone = new AbortController();
   response.once('close', () => gone.abort());
   if (response.destroyed) gone.abort();
-  await withSpool(async (file) => {
+  return withSpool(async (file) => {
     const digested = await unlessStalled(exchange, { stallMs, longestMs: longestUploadMs }, () =>
       unpacked(request, (chunks) => spool(file, chunks, mostBytes)),
     );
     const { changes, stored, known, apps } = await storing(() => importChanges(context, file, digested, gone.signal));
-    sendJson(response, 200, {
+    return {
       changes,
       stored,
       known,
       apps: apps.map((app) => ({ appId: app.app_id, changes: app.changes, schemaVersions: app.schema_versions })),
-    });
+    };
   });
 }
 

@@ -219,6 +219,24 @@ describe('a repository', () => {
     await expectMirrored(pair);
   });
 
+  test.for([
+    ['user:secret@example.com:o/scp', 'example.com:o/scp'],
+    ['svn+ssh://user:secret@example.com/o', 'svn+ssh://example.com/o'],
+    ['git+https://secret@example.com/o', 'git+https://example.com/o'],
+    ['clone: https://user:secret@example.com/o/r', 'clone: https://example.com/o/r'],
+    ['https://user:sec/ret@example.com/o/slash', 'https://example.com/o/slash'],
+    ['git@example.com:o/scoped', 'git@example.com:o/scoped'],
+    ['https://example.com:8080/@o/scoped', 'https://example.com:8080/@o/scoped'],
+    ['write to me@example.com', 'write to me@example.com'],
+  ])('written as %s is known as %s, and is no drift', async ([repo, known]) => {
+    const pair = await newPair({ remote_origin: null });
+    await editThere(pair, 'repo = $1', [repo]);
+    const { remote_origin: remote, metadata } = await projectById(sides, pair.projectId);
+    expect(remote ?? metadata.repo).toBe(known);
+    expect((await rowById(sides, pair.maiId)).repo).toBe(repo);
+    await expectMirrored(pair);
+  });
+
   test('that becomes a remote is no longer kept in metadata.repo', async () => {
     const pair = await newPair({ remote_origin: null, metadata: { repo: 'see the wiki' } });
     await editThere(pair, `repo = 'https://example.com/became/' || id`);

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { refusalOf, rows } from '../../support/sql.ts';
+import { refusalOf, rows, value } from '../../support/sql.ts';
 import { findRow, positionNow, projectById } from '../setting.ts';
 import { expectMirrored, newPair, type Pair, sides } from './setting.ts';
 
@@ -171,6 +171,20 @@ describe('ending in a transaction that does more', () => {
     await inTransaction([end(pair)]);
     expect(await findRow(sides, pair.maiId)).toBeUndefined();
   });
+});
+
+test('a reference from where the mirror may not look ends nothing but what it holds', async () => {
+  const pair = await newPair();
+  const database = await value<string>(sides.ours, 'select quote_ident(current_database())');
+  await sides.ours.query(`
+    grant create on database ${database} to ${sides.theirRole};
+    grant references on mai.projects to ${sides.theirRole}`);
+  await sides.theirs.query(`
+    create schema elsewhere;
+    create table elsewhere.jobs (project_id text references mai.projects deferrable initially deferred)`);
+  await sides.ours.query(`update registry.projects set managed_by = '{}' where id = $1`, [pair.projectId]);
+  expect(await findRow(sides, pair.maiId)).toBeUndefined();
+  await sides.theirs.query('drop schema elsewhere cascade');
 });
 
 test('a row that a trigger over there keeps is not forgotten: ending is refused', async () => {

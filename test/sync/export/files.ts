@@ -18,8 +18,16 @@ export function makeAuthor(gateway: Pick<TestGateway, 'ask'>, handle: string): P
 
 const mostAtOnce = 50_000;
 
-/** Changes of some hundred bytes, of two apps, four to a record; put in through the table, as the triggers let them. */
-export async function fill({ owner }: TestDatabase, author: Pick<Person, 'uuid'>, count: number): Promise<void> {
+/**
+ * Changes of two apps, four to a record; put in through the table, as the triggers let them.
+ * @param hashes how many random texts of 32 bytes each carries, which do not compress well
+ */
+export async function fill(
+  { owner }: TestDatabase,
+  author: Pick<Person, 'uuid'>,
+  count: number,
+  hashes = 3,
+): Promise<void> {
   for (let from = 1; from <= count; from += mostAtOnce) {
     const client = await owner.connect();
     try {
@@ -28,11 +36,12 @@ export async function fill({ owner }: TestDatabase, author: Pick<Person, 'uuid'>
       await client.query(
         `insert into sync.sync_changes (app_id, table_name, record_id, op, data, field_meta, client_id, change_id, origin, created_at)
          select 'app-' || n % 2, 'notes', 'record-' || n / 8, 'update',
-           jsonb_build_object('title', 'Größe ' || n, 'text', repeat('x', 100), 'n', n),
+           jsonb_build_object('title', 'Größe ' || n, 'text', hash.text, 'n', n),
            jsonb_build_object('title', t.at, 'text', t.at, 'n', t.at), 'client', 'change-' || n, 'user', '2026-01-01'
          from generate_series($1::int, $2::int) n
-         cross join lateral (select to_char(timestamp '2026-01-01' + n * interval '1 second', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at) t`,
-        [from, Math.min(count, from + mostAtOnce - 1)],
+         cross join lateral (select to_char(timestamp '2026-01-01' + n * interval '1 second', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at) t
+         cross join lateral (select string_agg(md5(n || ' ' || k), '') as text from generate_series(1, $3::int) k) hash`,
+        [from, Math.min(count, from + mostAtOnce - 1), hashes],
       );
       await client.query('commit');
     } finally {

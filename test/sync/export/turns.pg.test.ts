@@ -21,7 +21,8 @@ import {
 } from './files.ts';
 
 /** More than the sockets between the two hold, so that an export waits for its reader. */
-const changes = 60_000;
+const changes = 8_000;
+const hashes = 100;
 
 let gateway: TestGateway;
 let ada: Person;
@@ -31,7 +32,7 @@ beforeAll(async () => {
   gateway = await startGateway({ environment: { TREELINE_LOG: 'silent' } });
   strict = await startGateway({ database: gateway.database, environment: { TREELINE_STALL_MS: '500' } });
   ada = await makeAuthor(gateway, 'ada');
-  await fill(gateway.database, ada, changes);
+  await fill(gateway.database, ada, changes, hashes);
 });
 afterAll(async () => {
   await strict.close();
@@ -92,7 +93,7 @@ describe('an export', () => {
 
   test('does not have what is pushed after it has begun', async () => {
     const who = await makeAuthor(gateway, 'late');
-    await fill(gateway.database, who, 40_000);
+    await fill(gateway.database, who, 4_000, hashes);
     const response = await open(gateway, who).response;
     await push(gateway.database, who, 'zz', [{ change_id: 'late', record_id: 'late', data: {} }]);
     expect((await readWhole(response)).body.toString()).not.toContain('late');
