@@ -84,6 +84,8 @@ comment on function mirror.is_attached is 'Whether the triggers of both sides ar
 create function mirror.attach() returns table (problem text, statement text)
 language plpgsql
 set search_path = pg_catalog, pg_temp
+-- A trigger can be made when nobody is writing the table, and whoever wants to meanwhile waits behind it.
+set lock_timeout = '2s'
 as $$
 #variable_conflict use_column
 begin
@@ -129,6 +131,9 @@ begin
     end if;
   end if;
   return query select problem, statement from mirror.problems();
+exception
+  when lock_not_available then
+    return query select 'Somebody keeps writing one of the two tables, so that their triggers could not be made.', 'select * from mirror.attach();';
 end
 $$;
 comment on function mirror.attach is

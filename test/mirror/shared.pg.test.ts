@@ -168,6 +168,24 @@ describe('a database that the older system shares', () => {
     });
   });
 
+  test('whose table is being written when a gateway starts is not waited for: the mirror is off, and made by hand later', async () => {
+    await older.query(`
+      grant usage on schema mai to ${me};
+      grant select, insert, update, delete, trigger on mai.projects to ${me}`);
+    const writer = await older.connect();
+    try {
+      await writer.query(`begin; update mai.projects set goal = 'open' where id = 'old-one'`);
+      const { said, status } = await start();
+      expect(said.map(({ statement }) => statement)).toContain('select * from mirror.attach();');
+      expect(status.attached).toBe(false);
+      await writer.query('commit');
+    } finally {
+      writer.release();
+    }
+    expect(await rows(database.owner, 'select * from mirror.attach()')).toEqual([]);
+    expect((await start()).status).toMatchObject({ attached: true, problems: [] });
+  });
+
   test('what the older system refuses by rules of its own is refused here, with its words', async () => {
     await older.query(`
       grant usage on schema mai to ${me};
