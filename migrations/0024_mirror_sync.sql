@@ -291,7 +291,6 @@ comment on function mirror.end_pair is
 
 -- ---- the triggers ----------------------------------------------------------------------------------------------------
 
--- What the other side refused, in words that say which side it was.
 create function mirror.is_passing(p_sqlstate text) returns boolean
 language sql immutable parallel safe
 as $$
@@ -299,6 +298,7 @@ as $$
 $$;
 comment on function mirror.is_passing is 'Whether an error is no rule of anybody''s but the state of the server, or of who else is at it: to be raised as it is.';
 
+-- What the other side refused, in words that say which side it was.
 create function mirror.explain(p_sqlstate text, p_message text, p_constraint text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -373,6 +373,30 @@ end
 $$;
 comment on function mirror.sync_to_mai is 'Brings what changed of projects to mai.projects. The source of truth is here: what is refused there is refused here.';
 
+create function mirror.rename_pair(p_old_id text, p_new_id text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_project_id uuid;
+begin
+  -- Whoever writes the project looks for its row by the pair.
+  perform from registry.projects p
+  where p.id in (select m.project_id from mirror.pairs m where m.mai_id in (p_old_id, p_new_id)) order by p.id for no key update;
+  -- Who had that id has lost it.
+  delete from mirror.pairs m where m.mai_id = p_new_id returning m.project_id into v_project_id;
+  delete from registry.project_links l
+  where l.project_id = v_project_id and l.ref_type = 'mai-project' and l.ref_id = p_new_id and l.rel = 'derived-from';
+  update mirror.pairs m set mai_id = p_new_id where m.mai_id = p_old_id returning m.project_id into v_project_id;
+  if found then
+    update registry.project_links l set ref_id = p_new_id
+    where l.project_id = v_project_id and l.ref_type = 'mai-project' and l.ref_id = p_old_id and l.rel = 'derived-from';
+    perform mirror.tell('update', v_project_id, p_new_id, 'from_mai', '{mai_id}');
+  end if;
+end
+$$;
+comment on function mirror.rename_pair is 'A row got another id over there, and takes its link along.';
+
 create function mirror.follow_row(p_op text, p_old mirror.row, p_new mirror.row) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -382,18 +406,7 @@ declare
   v_fields text[];
 begin
   if p_op = 'UPDATE' and p_new.id <> p_old.id then
-    -- Whoever writes the project looks for its row by the pair.
-    perform from registry.projects p
-    where p.id in (select m.project_id from mirror.pairs m where m.mai_id in (p_old.id, p_new.id)) order by p.id for no key update;
-    delete from mirror.pairs m where m.mai_id = p_new.id returning m.project_id into v_project.id;
-    delete from registry.project_links l
-    where l.project_id = v_project.id and l.ref_type = 'mai-project' and l.ref_id = p_new.id and l.rel = 'derived-from';
-    update mirror.pairs m set mai_id = p_new.id where m.mai_id = p_old.id returning m.project_id into v_project.id;
-    if found then
-      update registry.project_links l set ref_id = p_new.id
-      where l.project_id = v_project.id and l.ref_type = 'mai-project' and l.ref_id = p_old.id and l.rel = 'derived-from';
-      perform mirror.tell('update', v_project.id, p_new.id, 'from_mai', '{mai_id}');
-    end if;
+    perform mirror.rename_pair(p_old.id, p_new.id);
   end if;
   if p_op <> 'DELETE' then
     v_project := mirror.lock_project((mirror.find_pair(p_new.id)).project_id);
@@ -459,6 +472,10 @@ declare
   v_new mirror.row;
   v_id text;
 begin
+  -- Whose hand it is, only sessions of the gateway are believed: anybody may set it.
+  if not pg_has_role(session_user, 'treeline_runtime', 'member') then
+    perform set_config('app.current_user_id', '', true);
+  end if;
   if tg_op = 'TRUNCATE' then
     for v_id in select m.mai_id from mirror.pairs m order by m.mai_id loop
       v_old.id := v_id;

@@ -97,41 +97,50 @@ describe('the mirror’s events', () => {
     expect(await topicsSince(beforeTheirs)).toEqual(order);
   });
 
-  test('say who, how deep, which project and row, and which fields', async () => {
-    const pair = await newPair();
-    const principal = randomUUID();
-    const position = await positionNow(sides);
-    const client = await sides.connectTheirs();
-    try {
-      await client.query('begin');
-      await client.query(`set local app.current_user_id = '${principal}'; set local feed.depth = '2'`);
-      await client.query(`update mai.projects set goal = 'told' where id = $1`, [pair.maiId]);
-      await client.query('commit');
-    } finally {
-      await client.end();
-    }
-    expect(
-      await rows(
+  test.for([
+    ['here, by whom it was', 'to_mai'],
+    ['over there, where nobody is believed who he says he is', 'from_mai'],
+  ] as const)(
+    'say of what was written %s, how deep, which project and row, and which fields',
+    async ([, direction]) => {
+      const pair = await newPair();
+      const principal = randomUUID();
+      const position = await positionNow(sides);
+      const client = await (direction === 'to_mai' ? sides.database.connect() : sides.connectTheirs());
+      const edit =
+        direction === 'to_mai'
+          ? `update registry.projects set description = 'told' where id = '${pair.projectId}'`
+          : `update mai.projects set goal = 'told' where id = '${pair.maiId}'`;
+      try {
+        await client.query(
+          `begin; set local app.current_user_id = '${principal}'; set local feed.depth = '2'; ${edit}; commit`,
+        );
+      } finally {
+        await client.end();
+      }
+      const events = await rows<{ topic: string }>(
         sides.ours,
-        `select op, entity_id, project_id, principal_id, agent_id, user_id, space_id, changed, data, depth
-         from feed.events where topic = 'mirror' and position > $1`,
+        `select topic, op, entity_id, project_id, principal_id, agent_id, user_id, space_id, changed, data, depth
+       from feed.events where position > $1 order by topic`,
         [position],
-      ),
-    ).toEqual([
-      {
+      );
+      const common = {
         op: 'update',
         entity_id: pair.projectId,
         project_id: pair.projectId,
-        principal_id: principal,
+        principal_id: direction === 'to_mai' ? principal : null,
         agent_id: null,
         user_id: null,
         space_id: null,
         changed: ['description'],
-        data: { direction: 'from_mai', mai_id: pair.maiId },
         depth: 2,
-      },
-    ]);
-  });
+      };
+      expect(events).toEqual([
+        { ...common, topic: 'mirror', data: { direction, mai_id: pair.maiId } },
+        { ...common, topic: 'projects', data: expect.anything() },
+      ]);
+    },
+  );
 
   test('ring once in their transaction, unless somebody rings after it', async () => {
     const pair = await newPair();
