@@ -231,6 +231,8 @@ create function mirror.drift(p_project_ids uuid[] default null, p_limit int defa
 returns table (project_id uuid, mai_id text, field text, ours jsonb, theirs jsonb)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
+-- Of a few projects or of all is not one plan.
+set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 begin
@@ -247,14 +249,18 @@ begin
     select row(r.id, r.name, r.goal, r.repo, r.path, r.memory_group, r.status, r.metadata)::mirror.row as r, r.id::text as mai_id, m.project_id
     from mai.projects r left join mirror.pairs m on m.mai_id = r.id
     where p_project_ids is null or m.project_id = any (p_project_ids)
+  ), found as materialized (
+    -- Found first and counted then: a plan that hopes to find a few at once goes over the other side for each where there are none.
+    select mirrored.p, there.r, coalesce(there.mai_id, mirrored.mai_id) as mai_id, there.project_id as owner_id, drift.field
+    from mirrored
+    full join there on there.mai_id = mirrored.mai_id
+    cross join lateral unnest(mirror.drift_of(mirrored.p, there.r, mirrored.is_linked)) as drift (field)
   )
-  select coalesce((mirrored.p).id, owner.id), coalesce(there.mai_id, mirrored.mai_id), drift.field,
-    case when (mirrored.p).id is not null then mirror.cut(mirror.value_here(mirrored.p, drift.field)) end,
-    case when there.mai_id is not null then mirror.cut(mirror.value_there(there.r, drift.field)) end
-  from mirrored
-  full join there on there.mai_id = mirrored.mai_id
-  left join registry.projects owner on owner.id = there.project_id
-  cross join lateral unnest(mirror.drift_of(mirrored.p, there.r, mirrored.is_linked)) as drift (field)
+  select coalesce((found.p).id, owner.id), found.mai_id, found.field,
+    case when (found.p).id is not null then mirror.cut(mirror.value_here(found.p, found.field)) end,
+    case when (found.r).id is not null then mirror.cut(mirror.value_there(found.r, found.field)) end
+  from found left join registry.projects owner on owner.id = found.owner_id
+  order by found.mai_id, 1, found.field
   limit p_limit;
 end
 $$;
@@ -428,6 +434,36 @@ comment on function mirror.begin_pairs is 'Makes the rows of projects that begin
 
 -- ---- batch by batch ---------------------------------------------------------------------------------------------------
 
+create function mirror.batch_keys(p_direction text, p_after text, p_limit int, p_project_ids uuid[]) returns text[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+begin
+  if p_direction = 'to_mai' then
+    return array(
+      select p.id::text from registry.projects p
+      where (p_after is null or p.id > p_after::uuid) and (p_project_ids is null or p.id = any (p_project_ids))
+      order by p.id limit p_limit
+    );
+  elsif p_direction = 'from_mai' then
+    return array(
+      select key from (
+        (select r.id from mai.projects r left join mirror.pairs m on m.mai_id = r.id
+          where (p_after is null or r.id > p_after) and (p_project_ids is null or m.project_id = any (p_project_ids))
+          order by r.id limit p_limit)
+        union
+        (select m.mai_id from mirror.pairs m
+          where (p_after is null or m.mai_id > p_after) and (p_project_ids is null or m.project_id = any (p_project_ids))
+          order by m.mai_id limit p_limit)
+      ) as side (key) order by key limit p_limit
+    );
+  end if;
+  perform registry.refuse('INVALID', format('Expected the direction to_mai or from_mai, got %L.', p_direction));
+end
+$$;
+comment on function mirror.batch_keys is 'The keys that a batch looks at: of projects towards mai, of rows and of pairs without a row from it.';
+
 -- A batch looks at so many of one side, in the order of their keys, whether they differ or not: so all batches together are one
 -- pass, and whoever was interrupted goes on where he was.
 create function mirror.reconcile(p_direction text, p_after text default null, p_limit int default 100, p_project_ids uuid[] default null)
@@ -447,27 +483,7 @@ begin
   if p_limit < 1 then
     perform registry.refuse('INVALID', format('Expected a limit of 1 or more, got %s.', p_limit));
   end if;
-  if p_direction = 'to_mai' then
-    v_keys := array(
-      select p.id::text from registry.projects p
-      where (p_after is null or p.id > p_after::uuid) and (p_project_ids is null or p.id = any (p_project_ids))
-      order by p.id limit p_limit
-    );
-  elsif p_direction = 'from_mai' then
-    v_keys := array(
-      select key from (
-        (select r.id from mai.projects r left join mirror.pairs m on m.mai_id = r.id
-          where (p_after is null or r.id > p_after) and (p_project_ids is null or m.project_id = any (p_project_ids))
-          order by r.id limit p_limit)
-        union
-        (select m.mai_id from mirror.pairs m
-          where (p_after is null or m.mai_id > p_after) and (p_project_ids is null or m.project_id = any (p_project_ids))
-          order by m.mai_id limit p_limit)
-      ) as side (key) order by key limit p_limit
-    );
-  else
-    perform registry.refuse('INVALID', format('Expected the direction to_mai or from_mai, got %L.', p_direction));
-  end if;
+  v_keys := mirror.batch_keys(p_direction, p_after, p_limit, p_project_ids);
   examined_count := cardinality(v_keys);
   refused := '[]';
   begin

@@ -80,7 +80,7 @@ builder.queryFields((t) => ({
   mirrorDrift: t.field({
     type: [MirrorDrift],
     description:
-      'Where the two sides of the mirror do not say the same now, in no order; empty when they do. All is compared, whatever `first` is. Scope registry:read.',
+      'Where the two sides of the mirror do not say the same now, by the id of the row; empty when they do. All is compared, whatever `first` is. Scope registry:read.',
     extensions: { page: driftSizes },
     args: {
       projectIds: t.arg.idList({ description: 'Only of these projects.' }),
