@@ -352,6 +352,10 @@ begin
   end if;
   v_written := mirror.write_project(v_old, v_new);
   v_fields := mirror.changed_here(v_old, v_written.wanted);
+  -- A word that is unknown here is news too.
+  if 'status' <> all (v_fields) and v_old.metadata ->> 'mai_status' is distinct from (v_written.wanted).metadata ->> 'mai_status' then
+    v_fields := v_fields || '{status}'::text[];
+  end if;
   if v_fields <> '{}' then
     perform mirror.tell('update', v_old.id, p_mai_id, 'from_mai', v_fields);
   end if;

@@ -5,6 +5,42 @@
 
 -- ---- what the mirror needs -------------------------------------------------------------------------------------------
 
+create function mirror.policy_problems(p_table oid) returns table (problem text, statement text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_policy record;
+begin
+  for v_policy in
+    select p.polname, p.polpermissive, p.polcmd = '*'
+        and pg_get_expr(p.polqual, p.polrelid) = 'true' and coalesce(pg_get_expr(p.polwithcheck, p.polrelid), 'true') = 'true' as is_open
+    from pg_policy p
+    where p.polrelid = p_table and exists (select from unnest(p.polroles) role where role = 0 or pg_has_role(role, 'usage'))
+  loop
+    if not v_policy.polpermissive then
+      problem := format('The restrictive policy %I may hide rows of mai.projects from the role %I.', v_policy.polname, current_user);
+      statement := format('alter role %I bypassrls;', current_user);
+      return next;
+    end if;
+  end loop;
+  if not exists (
+    select from pg_policy p
+    where p.polrelid = p_table and p.polname = 'projax_write' and p.polpermissive and p.polcmd = '*'
+      and pg_get_expr(p.polqual, p.polrelid) = 'true' and coalesce(pg_get_expr(p.polwithcheck, p.polrelid), 'true') = 'true'
+      and exists (select from unnest(p.polroles) role where role = 0 or pg_has_role(role, 'usage'))
+  ) then
+    problem := format('mai.projects has row-level security and no policy projax_write that opens it to the role %I.', current_user);
+    statement := format(case
+        when exists (select from pg_policy p where p.polrelid = p_table and p.polname = 'projax_write') then 'drop policy projax_write on mai.projects; '
+        else ''
+      end || 'create policy projax_write on mai.projects to %I using (true) with check (true);', current_user);
+    return next;
+  end if;
+end
+$$;
+
 create function mirror.problems() returns table (problem text, statement text)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -22,8 +58,11 @@ begin
   elsif not has_schema_privilege(v_schema.oid, 'usage') then
     return query select format('The role %I may not use the schema mai.', current_user), format('grant usage on schema mai to %I;', current_user);
   end if;
-  select * into v_table from pg_class where relnamespace = v_schema.oid and relname = 'projects' and relkind in ('r', 'p');
-  if not found then
+  select * into v_table from pg_class where relnamespace = v_schema.oid and relname = 'projects';
+  if v_table.relkind not in ('r', 'p') then
+    return query select 'mai.projects is no table.', 'alter view mai.projects rename to projects_view;';
+    return;
+  elsif v_table.oid is null then
     return query select 'There is no table mai.projects, and this role may not make it.', format('grant usage, create on schema mai to %I;', current_user);
     return;
   end if;
@@ -57,13 +96,8 @@ begin
   -- Without a policy for the mirror, an update would silently find no row.
   if v_table.relrowsecurity and not (select r.rolsuper or r.rolbypassrls from pg_roles r where r.rolname = current_user)
      and (v_table.relforcerowsecurity or not pg_has_role(v_table.relowner, 'usage'))
-     and not exists (
-       select from pg_policy p
-       where p.polrelid = v_table.oid and p.polname = 'projax_write' and p.polpermissive and p.polcmd = '*'
-         and exists (select from unnest(p.polroles) role where role = 0 or pg_has_role(role, 'usage'))
-     ) then
-    return query select format('mai.projects has row-level security and no policy projax_write for the role %I.', current_user),
-      format('create policy projax_write on mai.projects to %I using (true) with check (true);', current_user);
+  then
+    return query select * from mirror.policy_problems(v_table.oid);
   end if;
 end
 $$;
@@ -77,9 +111,18 @@ as $$
   where (n.nspname, c.relname, t.tgname) in (
     ('registry', 'projects', 'projects_sync_to_mai_insert'), ('registry', 'projects', 'projects_sync_to_mai'),
     ('mai', 'projects', 'mai_projects_sync_to_projax'), ('mai', 'projects', 'mai_projects_sync_to_projax_truncate')
-  ) and t.tgenabled <> 'D'
+  ) and t.tgenabled in ('O', 'A')
 $$;
 comment on function mirror.is_attached is 'Whether the triggers of both sides are there and enabled.';
+
+create function mirror.has_trigger(p_schema text, p_trigger text) returns boolean
+language sql stable
+as $$
+  select exists (
+    select from pg_catalog.pg_trigger t join pg_catalog.pg_class c on c.oid = t.tgrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = p_schema and c.relname = 'projects' and t.tgname = p_trigger
+  )
+$$;
 
 create function mirror.attach() returns table (problem text, statement text)
 language plpgsql
@@ -116,16 +159,20 @@ begin
     when insufficient_privilege then null;
   end;
   if not exists (select from mirror.problems()) then
-    if not exists (select from pg_trigger where tgrelid = 'mai.projects'::regclass and tgname = 'mai_projects_sync_to_projax') then
+    if not mirror.has_trigger('mai', 'mai_projects_sync_to_projax') then
       create trigger mai_projects_sync_to_projax after insert or update or delete on mai.projects
         for each row execute function mirror.sync_from_mai();
+    end if;
+    if not mirror.has_trigger('mai', 'mai_projects_sync_to_projax_truncate') then
       create trigger mai_projects_sync_to_projax_truncate after truncate on mai.projects
         for each statement execute function mirror.sync_from_mai();
     end if;
     -- For each statement where projects come, so that a project's own event is the first one: see feed.on_projects.
-    if not exists (select from pg_trigger where tgrelid = 'registry.projects'::regclass and tgname = 'projects_sync_to_mai') then
+    if not mirror.has_trigger('registry', 'projects_sync_to_mai_insert') then
       create trigger projects_sync_to_mai_insert after insert on registry.projects
         referencing new table as new_rows for each statement execute function mirror.sync_to_mai();
+    end if;
+    if not mirror.has_trigger('registry', 'projects_sync_to_mai') then
       create trigger projects_sync_to_mai after update or delete on registry.projects
         for each row execute function mirror.sync_to_mai();
     end if;
@@ -261,7 +308,7 @@ begin
     case when (found.r).id is not null then mirror.cut(mirror.value_there(found.r, found.field)) end
   from found left join registry.projects owner on owner.id = found.owner_id
   order by found.mai_id, 1, found.field
-  limit p_limit;
+  limit greatest(p_limit, 0);
 end
 $$;
 comment on function mirror.drift is
@@ -456,6 +503,12 @@ begin
         (select m.mai_id from mirror.pairs m
           where (p_after is null or m.mai_id > p_after) and (p_project_ids is null or m.project_id = any (p_project_ids))
           order by m.mai_id limit p_limit)
+        union
+        -- Of projects that are named, also those whose row waits for them.
+        (select p.slug from registry.projects p
+          where p.id = any (p_project_ids) and (p_after is null or p.slug > p_after) and mirror.is_mirrored(p)
+            and not exists (select from mirror.pairs m where m.project_id = p.id)
+          order by p.slug limit p_limit)
       ) as side (key) order by key limit p_limit
     );
   end if;
@@ -466,7 +519,7 @@ comment on function mirror.batch_keys is 'The keys that a batch looks at: of pro
 
 -- A batch looks at so many of one side, in the order of their keys, whether they differ or not: so all batches together are one
 -- pass, and whoever was interrupted goes on where he was.
-create function mirror.reconcile(p_direction text, p_after text default null, p_limit int default 100, p_project_ids uuid[] default null)
+create function mirror.reconcile(p_direction text, p_after text default null, p_limit int default 500, p_project_ids uuid[] default null)
 returns table (examined_count int, changed_count int, last_key text, has_more boolean, refused jsonb)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -480,8 +533,14 @@ declare
   v_detail text;
 begin
   perform mirror.require_ready();
-  if p_limit < 1 then
-    perform registry.refuse('INVALID', format('Expected a limit of 1 or more, got %s.', p_limit));
+  if p_limit is null or p_limit < 1 then
+    perform registry.refuse('INVALID', format('Expected a limit of 1 or more, got %s.', coalesce(p_limit::text, 'null')));
+  end if;
+  -- A table that was lost and made anew, most likely.
+  if p_direction = 'from_mai' and p_project_ids is null and not exists (select from mai.projects)
+     and exists (select from mirror.pairs m join registry.projects p on p.id = m.project_id where mirror.is_mirrored(p)) then
+    perform registry.refuse('CONFLICT',
+      'mai.projects is empty, and every mirrored project would be deactivated: bring them over with to_mai, or name the projects if that is meant.');
   end if;
   v_keys := mirror.batch_keys(p_direction, p_after, p_limit, p_project_ids);
   examined_count := cardinality(v_keys);

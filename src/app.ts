@@ -92,7 +92,7 @@ async function compose(
   if (mayMigrate) await migrate(urls.ownerUrl, { log });
   else await requireCurrent(database.ownerPool);
   await checkRuntime(database.runtimePool);
-  await attachMirror({ ownerPool: database.ownerPool, log });
+  await attachMirror({ ownerPool: database.ownerPool, log, mayChange: mayMigrate });
   const token = await ensureLocalToken({
     ownerPool: database.ownerPool,
     file: config.DATABASE_URL === undefined ? join(config.TREELINE_DATA_DIR, 'token') : null,
@@ -131,6 +131,7 @@ async function compose(
     requestId,
     operation: { kind: 'none', name: null },
     connection: null,
+    caller: { gone: false },
   });
   const access = createAccess(config);
   const onError = (code: string) => metrics.error(code);

@@ -39,6 +39,8 @@ export interface RequestContext {
   readFrom?: string | null;
   /** What was visible to the write that is under way, before it: set by the write itself. */
   writtenFrom?: string | null;
+  /** Whether nobody waits for the answer any more, set by whoever would send it: what is long may stop where it is. */
+  caller: { gone: boolean };
   log: Logger;
   requestId: string;
 }

@@ -76,7 +76,7 @@ export async function mirrorStatus(client: Client): Promise<MirrorReport> {
 
 function offText(problems: readonly { problem: string; statement: string }[]): string {
   if (problems.length === 0) {
-    return 'The mirror is off: its triggers are missing or disabled. Start the gateway again, or enable them.';
+    return 'The mirror is off: triggers of registry.projects or mai.projects are missing or disabled. Starting the gateway makes those that are missing; ALTER TABLE … ENABLE TRIGGER USER enables the others.';
   }
   const lines = problems.map(({ problem, statement }) => `  ${printable(problem)}\n    ${printable(statement)}`);
   return ['The mirror is off. Let an operator run in SQL, and start the gateway again:', ...lines].join('\n');

@@ -9,8 +9,8 @@ export function isContended(error: unknown): boolean {
 }
 
 /**
- * Does a transaction again that PostgreSQL ended because others were at the same rows: nothing of it was stored. Not at once,
- * and not all at the same moment, or the same would meet again.
+ * Does a transaction again that PostgreSQL ended because others were at the same rows: nothing of it was stored. At once the first
+ * time, because the other one has gone through; then later and later, not all at the same moment.
  * @param transact one whole transaction
  * @param attempts how often at most
  * @throws the error of the last attempt

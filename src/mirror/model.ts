@@ -45,7 +45,7 @@ export interface Batch {
 export const driftSizes: PageSizes = { usual: 100, most: 1_000 };
 
 /** How many a batch looks at, in a transaction of its own: long enough to pay, short enough for others to wait. */
-export const batchSize = 100;
+export const batchSize = 500;
 
 /** How many refusals of one reconciling are told; the others are counted. */
 export const mostRefusals = 100;

@@ -10,6 +10,16 @@ export async function attach(ownerPool: Pool): Promise<MirrorProblem[]> {
   return rows;
 }
 
+/** What an operator has to do before the mirror works; changes nothing. */
+export async function listProblems(ownerPool: Pool): Promise<MirrorProblem[]> {
+  const { rows } = await ownerPool.query<MirrorProblem>(
+    `select problem, statement from mirror.problems()
+     union all
+     select 'The triggers of the mirror are missing or disabled.', 'select * from mirror.attach();' where not mirror.is_attached()`,
+  );
+  return rows;
+}
+
 export function getStatus(context: RequestContext): Promise<MirrorStatusRow> {
   return callOnce(
     context,

@@ -178,7 +178,6 @@ query Pull($since: Cursor) {
 query Mirror {
   unclassifiedProjects(first: 20) { nodes { slug name description links { refType refId } } }
   mirrorDrift(first: 20) { project { slug } maiId field ours theirs }
-  mirrorStatus { attached projectCount rowCount problems { problem statement } }
 }
 `,
   },

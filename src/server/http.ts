@@ -191,7 +191,10 @@ async function visit(
   const { request, response, requestId } = exchange;
   const startedAt = performance.now();
   let context: ServerContext | null = null;
-  response.once('close', () => note(exchange, context, startedAt, options));
+  response.once('close', () => {
+    if (context !== null) context.caller.gone = true;
+    note(exchange, context, startedAt, options);
+  });
   const viewer = await options.authenticate(request.headers.authorization ?? null);
   context = options.makeContext(viewer, requestId);
   context.operation.name = name;

@@ -133,7 +133,10 @@ export function serveWebSockets(options: WebSocketOptions): WebSockets {
     held.connection = options.connections.open(viewer, (reason) => endSocket(held.socket, reason));
     held.socket.once('close', () => {
       held.connection?.release();
-      for (const operation of held.operations?.values() ?? []) note(operation, 'aborted');
+      for (const operation of held.operations?.values() ?? []) {
+        operation.context.caller.gone = true;
+        note(operation, 'aborted');
+      }
       held.operations?.clear();
     });
     held.connection.hold();

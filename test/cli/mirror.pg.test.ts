@@ -90,7 +90,7 @@ describe('treeline mirror', () => {
     await sql('alter table mai.projects disable trigger user');
     expect(await treeline('mirror', 'status')).toMatchObject({
       code: 1,
-      stdout: 'The mirror is off: its triggers are missing or disabled. Start the gateway again, or enable them.\n',
+      stdout: expect.stringMatching(/^The mirror is off: triggers .* are missing or disabled\./),
     });
   });
 });

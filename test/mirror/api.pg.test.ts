@@ -194,6 +194,30 @@ describe('drift', () => {
     expect(await drift()).toEqual([]);
   });
 
+  test('is healed no further when nobody waits for the answer', async () => {
+    await unmirrored(
+      `insert into mai.projects (id, name) select 'left-' || n, 'Left ' || n from generate_series(1, 3000) n`,
+    );
+    const { gateway, sides } = setting;
+    const leaving = new AbortController();
+    const asked = fetch(`${gateway.url}/graphql`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${gateway.token}` },
+      body: JSON.stringify({ query: 'mutation { reconcileMirror(input: { direction: FROM_MAI }) { changedCount } }' }),
+      signal: leaving.signal,
+    });
+    const healed = () => value<number>(sides.ours, `select count(*)::int from mirror.pairs where mai_id like 'left-%'`);
+    while ((await healed()) === 0);
+    leaving.abort();
+    await expect(asked).rejects.toThrow();
+    // The batch that was under way ends; of those after it there is none.
+    await quiet(sides.database.owner);
+    const until = await healed();
+    expect(until).toBeLessThan(3_000);
+    expect(await reconcile({ direction: 'FROM_MAI' })).toMatchObject({ changedCount: 3_000 - until, userErrors: [] });
+    expect(await drift()).toEqual([]);
+  });
+
   test('that cannot be healed is told, and keeps no other from it', async () => {
     const { sides } = setting;
     await makeProject(sides, { slug: 'stuck' });
@@ -291,6 +315,18 @@ test('an edit that the older system was in the way of is made again, not refused
     await older.end();
   }
 });
+
+/** Resolves when no batch is being healed. */
+async function quiet(pool: Parameters<typeof value>[0]): Promise<void> {
+  for (;;) {
+    const healing = await value<number>(
+      pool,
+      `select count(*)::int from pg_stat_activity
+       where datname = current_database() and state = 'active' and query like '%mirror.reconcile(%' and pid <> pg_backend_pid()`,
+    );
+    if (healing === 0) return;
+  }
+}
 
 /** Resolves when some statement waits for a lock. */
 async function waitingOn(pool: Parameters<typeof value>[0]): Promise<void> {

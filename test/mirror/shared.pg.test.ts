@@ -130,6 +130,22 @@ describe('a database that the older system shares', () => {
     expect(await value(database.owner, `select name from registry.projects where slug = 'new'`)).toBe('New');
   });
 
+  test('whose policies might hide some rows is told of that', async () => {
+    await older.query(`
+      grant usage on schema mai to ${me};
+      grant select, insert, update, delete, trigger on mai.projects to ${me};
+      alter table mai.projects enable row level security;
+      create policy projax_write on mai.projects to ${me} using (status = 'active');
+      create policy not_all on mai.projects as restrictive using (name <> 'Secret')`);
+    const { status } = await start();
+    expect(status.problems.map(({ problem }) => problem)).toEqual([
+      expect.stringContaining('The restrictive policy not_all may hide rows'),
+      expect.stringContaining('no policy projax_write that opens it'),
+    ]);
+    await older.query(`drop policy not_all on mai.projects; ${status.problems[1]?.statement}`);
+    expect((await start()).status).toMatchObject({ attached: true, problems: [] });
+  });
+
   test('that lacks a column or a key is told how to add it', async () => {
     await older.query(`
       grant usage on schema mai to ${me};

@@ -63,5 +63,5 @@ describe('writers on both sides at once', () => {
     );
     // Or they did not meet, and nothing was shown.
     expect(retries).toBeGreaterThan(0);
-  }, 3_600_000);
+  }, 1_800_000);
 });

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import { refusalOf } from '../../support/sql.ts';
 import {
   driftOf,
   eventsSince,
@@ -95,7 +96,12 @@ describe('one side that is missing altogether', () => {
       { project_id: neverId, mai_id: null, field: 'row', ours: never, theirs: null },
     ]);
 
+    // Over there is nothing at all: more likely lost than meant.
+    const refused = await refusalOf(reconcile('from_mai'));
+    expect(refused).toMatchObject({ code: 'CONFLICT', message: expect.stringContaining('mai.projects is empty') });
+    const kept = await newPair();
     expect(await reconcile('from_mai')).toMatchObject({ changed_count: 1, refused: [] });
+    await expectMirrored(kept);
     expect((await projectById(sides, had.projectId)).active).toBe(false);
     expect((await projectById(sides, neverId)).active).toBe(true);
     expect(await reconcile('to_mai')).toMatchObject({ changed_count: 1, refused: [] });
