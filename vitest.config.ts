@@ -6,8 +6,9 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
-    // Each worker opens connections and runs queries of its own, beside the one server that serves them all.
-    maxWorkers: 2,
+    // Each worker opens connections and runs queries of its own, beside the one server that serves them all; three keep two cores
+    // busy, because tests wait for one another, for locks and for servers that start.
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     teardownTimeout: 30_000,

@@ -124,7 +124,9 @@ function settings({ binaries, durable }: PostmasterOptions, port: number): strin
     log_min_messages: 'log',
     log_min_error_statement: 'panic',
     ...(binaries.hasStatStatements ? { shared_preload_libraries: 'pg_stat_statements' } : {}),
-    ...(durable ? {} : { fsync: 'off', full_page_writes: 'off' }),
+    ...(durable
+      ? {}
+      : { fsync: 'off', full_page_writes: 'off', wal_level: 'minimal', max_wal_senders: 0, max_wal_size: '2GB' }),
   };
   return Object.entries(values).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
 }
