@@ -20,6 +20,15 @@ begin
 end
 $$;
 
+create function mirror.unlink(p_project_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  delete from registry.project_links l where l.project_id = p_project_id and l.ref_type = 'mai-project' and l.rel = 'derived-from';
+end
+$$;
+
 create function mirror.empty_but(p_one mirror.row, p_other mirror.row) returns text[]
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
@@ -169,6 +178,37 @@ begin
 end
 $$;
 
+create function mirror.bring_row(p_row mirror.row, p_project_id uuid, p_project registry.projects) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_intended registry.projects;
+  v_project registry.projects;
+  v_fields text[] := '{}';
+begin
+  if p_project.id is not null then
+    update mirror.pairs m set joining = true where m.mai_id = p_row.id;
+    v_intended := mirror.revive_project(p_project, p_row);
+    -- What was known here and is not said over there.
+    v_fields := mirror.empty_but(p_row, mirror.as_row(v_intended))
+      || case when mirror.is_metadata(p_row.metadata) then '{metadata}'::text[] else '{}' end;
+  else
+    v_intended := mirror.make_project(p_project_id, p_row);
+  end if;
+  perform mirror.link(p_project_id, p_row.id);
+  perform mirror.joined(p_row.id);
+  perform mirror.tell('insert', p_project_id, p_row.id, 'from_mai');
+  -- And what others' triggers made of it meanwhile.
+  v_project := mirror.lock_project(p_project_id);
+  v_fields := v_fields || mirror.changed_here(v_intended, v_project);
+  if v_fields <> '{}' then
+    perform mirror.push(p_project_id, v_fields);
+  end if;
+end
+$$;
+comment on function mirror.bring_row is 'Makes a project of a row, or revives the one that it was; their pair is there already.';
+
 -- The project of a row that nobody follows yet: the one that it was until it was deactivated, one that waits for it, or a new one.
 create function mirror.take_row(p_mai_id text) returns boolean
 language plpgsql
@@ -178,8 +218,6 @@ declare
   v_row mirror.row := mirror.lock_row(p_mai_id);
   v_project_id uuid;
   v_project registry.projects;
-  v_intended registry.projects;
-  v_silent text[] := '{}';
 begin
   if v_row.id is null then
     return false;
@@ -200,7 +238,7 @@ begin
       exit when 'mai' = any (v_project.managed_by);
       -- It belongs to nobody any more.
       v_project := null;
-      delete from registry.project_links l where l.project_id = v_project_id and l.ref_type = 'mai-project' and l.rel = 'derived-from';
+      perform mirror.unlink(v_project_id);
       delete from mirror.pairs m where m.mai_id = p_mai_id and m.project_id = v_project_id;
     end if;
     v_project := mirror.lock_waiting(p_mai_id);
@@ -215,23 +253,7 @@ begin
     perform mirror.unite(v_project_id, p_mai_id, false);
     return true;
   end if;
-  if v_project.id is not null then
-    update mirror.pairs m set joining = true where m.mai_id = p_mai_id;
-    v_intended := mirror.revive_project(v_project, v_row);
-    v_silent := mirror.empty_but(v_row, mirror.as_row(v_intended))
-      || case when mirror.is_metadata(v_row.metadata) then '{metadata}'::text[] else '{}' end;
-  else
-    v_intended := mirror.make_project(v_project_id, v_row);
-  end if;
-  perform mirror.link(v_project_id, p_mai_id);
-  perform mirror.joined(p_mai_id);
-  perform mirror.tell('insert', v_project_id, p_mai_id, 'from_mai');
-  -- What others' triggers made of it meanwhile, and what was known here and not said over there.
-  v_project := mirror.lock_project(v_project_id);
-  v_silent := v_silent || mirror.changed_here(v_intended, v_project);
-  if v_silent <> '{}' then
-    perform mirror.push(v_project_id, v_silent);
-  end if;
+  perform mirror.bring_row(v_row, v_project_id, v_project);
   return true;
 end
 $$;
@@ -250,7 +272,7 @@ declare
   v_table text;
   v_constraint text;
 begin
-  delete from registry.project_links l where l.project_id = p_project_id and l.ref_type = 'mai-project' and l.rel = 'derived-from';
+  perform mirror.unlink(p_project_id);
   if not p_is_kept then
     delete from mirror.pairs m where m.project_id = p_project_id;
   end if;
@@ -388,8 +410,7 @@ begin
   where p.id in (select m.project_id from mirror.pairs m where m.mai_id in (p_old_id, p_new_id)) order by p.id for no key update;
   -- Who had that id has lost it.
   delete from mirror.pairs m where m.mai_id = p_new_id returning m.project_id into v_project_id;
-  delete from registry.project_links l
-  where l.project_id = v_project_id and l.ref_type = 'mai-project' and l.ref_id = p_new_id and l.rel = 'derived-from';
+  perform mirror.unlink(v_project_id);
   update mirror.pairs m set mai_id = p_new_id where m.mai_id = p_old_id returning m.project_id into v_project_id;
   if found then
     update registry.project_links l set ref_id = p_new_id
@@ -413,8 +434,13 @@ begin
   end if;
   if p_op <> 'DELETE' then
     v_project := mirror.lock_project((mirror.find_pair(p_new.id)).project_id);
-    if p_op = 'INSERT' or not mirror.is_mirrored(v_project) then
+    if not mirror.is_mirrored(v_project) then
       perform mirror.take_row(p_new.id);
+    elsif p_op = 'INSERT' then
+      -- Nearly always what we wrote ourselves.
+      if mirror.differences(v_project, p_new) <> '{}' or not mirror.is_linked(v_project.id) then
+        perform mirror.take_row(p_new.id);
+      end if;
     else
       v_fields := mirror.changed_there(p_old, p_new);
       if v_fields <> '{}' then

@@ -5,6 +5,31 @@
 
 -- ---- what the mirror needs -------------------------------------------------------------------------------------------
 
+create function mirror.column_problems(p_table oid) returns table (problem text, statement text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select format('mai.projects has no column %s of type %s.', wanted.name, wanted.types[1]),
+    case when a.attname is null then format('alter table mai.projects add column %s %s;', wanted.name, wanted.types[1])
+      else format('alter table mai.projects alter column %s type %s using %1$s::%2$s;', wanted.name, wanted.types[1]) end
+  from (values
+    ('id', '{text,varchar}'::regtype[]), ('name', '{text,varchar}'), ('goal', '{text,varchar}'), ('repo', '{text,varchar}'),
+    ('path', '{text,varchar}'), ('memory_group', '{text,varchar}'), ('status', '{text,varchar}'), ('metadata', '{jsonb}'),
+    ('created_at', '{timestamptz,timestamp}'), ('updated_at', '{timestamptz,timestamp}')
+  ) as wanted (name, types)
+  left join pg_attribute a on a.attrelid = p_table and a.attname = wanted.name and not a.attisdropped
+  where a.attname is null or a.atttypid <> all (wanted.types);
+  if not exists (
+    select from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+    where i.indrelid = p_table and i.indisunique and i.indimmediate and i.indnkeyatts = 1 and i.indpred is null and a.attname = 'id'
+  ) then
+    return query select 'The id of mai.projects is not its key.', 'alter table mai.projects add primary key (id);';
+  end if;
+end
+$$;
+
 create function mirror.policy_problems(p_table oid) returns table (problem text, statement text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -75,23 +100,7 @@ begin
       format('grant %s on mai.projects to %I;', array_to_string(v_lacking, ', '), current_user);
   end if;
 
-  return query
-  select format('mai.projects has no column %s of type %s.', wanted.name, wanted.types[1]),
-    case when a.attname is null then format('alter table mai.projects add column %s %s;', wanted.name, wanted.types[1])
-      else format('alter table mai.projects alter column %s type %s using %1$s::%2$s;', wanted.name, wanted.types[1]) end
-  from (values
-    ('id', '{text,varchar}'::regtype[]), ('name', '{text,varchar}'), ('goal', '{text,varchar}'), ('repo', '{text,varchar}'),
-    ('path', '{text,varchar}'), ('memory_group', '{text,varchar}'), ('status', '{text,varchar}'), ('metadata', '{jsonb}'),
-    ('created_at', '{timestamptz,timestamp}'), ('updated_at', '{timestamptz,timestamp}')
-  ) as wanted (name, types)
-  left join pg_attribute a on a.attrelid = v_table.oid and a.attname = wanted.name and not a.attisdropped
-  where a.attname is null or a.atttypid <> all (wanted.types);
-  if not exists (
-    select from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-    where i.indrelid = v_table.oid and i.indisunique and i.indimmediate and i.indnkeyatts = 1 and i.indpred is null and a.attname = 'id'
-  ) then
-    return query select 'The id of mai.projects is not its key.', 'alter table mai.projects add primary key (id);';
-  end if;
+  return query select * from mirror.column_problems(v_table.oid);
 
   -- Without a policy for the mirror, an update would silently find no row.
   if v_table.relrowsecurity and not (select r.rolsuper or r.rolbypassrls from pg_roles r where r.rolname = current_user)
@@ -124,6 +133,37 @@ as $$
   )
 $$;
 
+create function mirror.make_table() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (select from pg_namespace where nspname = 'mai') then
+    create schema mai;
+    comment on schema mai is 'The older system that keeps projects of its own. Treeline touches mai.projects alone.';
+  end if;
+  if not exists (select from pg_class where relnamespace = 'mai'::regnamespace and relname = 'projects') then
+    create table mai.projects (
+      id text primary key,
+      name text not null default '',
+      goal text not null default '',
+      repo text not null default '',
+      path text not null default '',
+      memory_group text not null default '',
+      status text not null default 'active',
+      metadata jsonb not null default '{}',
+      created_at timestamptz not null default now(),
+      updated_at timestamptz not null default now()
+    );
+    comment on table mai.projects is 'Projects as the older system knows them; kept equal to registry.projects by the mirror.';
+  end if;
+exception
+  -- What it may not make, it says below.
+  when insufficient_privilege then null;
+end
+$$;
+comment on function mirror.make_table is 'Makes mai.projects where there is none and this role may.';
+
 create function mirror.attach() returns table (problem text, statement text)
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -134,30 +174,7 @@ as $$
 begin
   -- Several gateways may start at once.
   perform pg_advisory_xact_lock(hashtextextended('mirror.attach', 0));
-  begin
-    if not exists (select from pg_namespace where nspname = 'mai') then
-      create schema mai;
-      comment on schema mai is 'The older system that keeps projects of its own. Treeline touches mai.projects alone.';
-    end if;
-    if not exists (select from pg_class where relnamespace = 'mai'::regnamespace and relname = 'projects') then
-      create table mai.projects (
-        id text primary key,
-        name text not null default '',
-        goal text not null default '',
-        repo text not null default '',
-        path text not null default '',
-        memory_group text not null default '',
-        status text not null default 'active',
-        metadata jsonb not null default '{}',
-        created_at timestamptz not null default now(),
-        updated_at timestamptz not null default now()
-      );
-      comment on table mai.projects is 'Projects as the older system knows them; kept equal to registry.projects by the mirror.';
-    end if;
-  exception
-    -- What it may not make, it says below.
-    when insufficient_privilege then null;
-  end;
+  perform mirror.make_table();
   if not exists (select from mirror.problems()) then
     if not mirror.has_trigger('mai', 'mai_projects_sync_to_projax') then
       create trigger mai_projects_sync_to_projax after insert or update or delete on mai.projects
