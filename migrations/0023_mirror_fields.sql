@@ -91,6 +91,16 @@ begin
 end
 $$;
 
+create function mirror.wanted_slug(p_mai_id text) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case when p_mai_id ~ '^[a-z0-9][a-z0-9._-]{0,79}$' then p_mai_id else registry.slugify(p_mai_id) end;
+end
+$$;
+comment on function mirror.wanted_slug is 'The slug that a row would have: its id, where that is one with room for a suffix.';
+
 -- Not registry.free_slug: it locks each slug, and a statement over there may bring more rows than there are locks. Whoever inserts
 -- looks whether he was the first.
 create function mirror.free_slug(p_wanted text) returns text
@@ -212,10 +222,13 @@ begin
     into v_row
     using v_mai_id, v_ours.name, v_ours.goal, v_ours.repo, v_ours.path, v_ours.memory_group, v_ours.status,
       v_ours.metadata || mirror.staying(v_row.metadata);
+  if v_row.id is null then
+    perform registry.refuse('CONFLICT', format('A trigger or a policy of mai.projects keeps the row %L as it is. Nothing was changed.', v_mai_id));
+  end if;
   perform mirror.tell('update', p_project_id, v_mai_id, 'to_mai', v_fields);
-  -- A trigger over there may have made something else of it, or nothing at all, which no other trigger would tell of. That is
-  -- answered once: two that contradict each other would go on for ever.
-  if not p_is_answer and v_row.id is not null then
+  -- A trigger over there may have made something else of it, or put back what was there, which no other trigger would tell of. That
+  -- is answered once: two that contradict each other would go on for ever.
+  if not p_is_answer then
     v_fields := array(select field from unnest(mirror.differences(v_project, v_row)) field where field = any (v_fields));
     if v_fields <> '{}' then
       perform mirror.pull(v_mai_id, v_fields, true);

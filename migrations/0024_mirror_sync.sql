@@ -113,7 +113,7 @@ as $$
 declare
   v_new registry.projects;
   v_repo text := nullif(mirror.without_credentials(p_row.repo), '');
-  v_wanted text := case when p_row.id ~ '^[a-z0-9][a-z0-9._-]{0,79}$' then p_row.id else registry.slugify(p_row.id) end;
+  v_wanted text := mirror.wanted_slug(p_row.id);
   v_slug text;
   v_remote text;
 begin
@@ -314,6 +314,13 @@ comment on function mirror.end_pair is
 
 -- ---- the triggers ----------------------------------------------------------------------------------------------------
 
+create function mirror.refusal_code(p_detail text) returns text
+language sql immutable parallel safe
+as $$
+  select (regexp_match(p_detail, '^([A-Z_]+)( \{.*\})?$'))[1]
+$$;
+comment on function mirror.refusal_code is 'The code of what registry.refuse raised; null for any other error.';
+
 create function mirror.is_passing(p_sqlstate text) returns boolean
 language sql immutable parallel safe
 as $$
@@ -364,8 +371,6 @@ begin
       delete from mirror.pairs m where m.project_id = old.id;
     end if;
     return null;
-  elsif not coalesce('mai' = any (old.managed_by) or 'mai' = any (new.managed_by), false) then
-    return null;
   end if;
 
   -- As it stands: another trigger of the same statement may have written it, and been here, since.
@@ -388,7 +393,7 @@ exception
   when others then
     get stacked diagnostics v_detail = pg_exception_detail, v_constraint = constraint_name;
     -- What is a mistake of ours is not theirs: it shows as it is.
-    if mirror.is_passing(sqlstate) or v_detail ~ '^[A-Z_]+( \{.*\})?$'
+    if mirror.is_passing(sqlstate) or mirror.refusal_code(v_detail) is not null
        or (left(sqlstate, 2) in ('0A', '21', '42') and sqlstate not in ('42501', '42P01', '42703')) then
       raise;
     end if;

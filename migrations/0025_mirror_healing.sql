@@ -116,9 +116,10 @@ create function mirror.is_attached() returns boolean
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select count(*) = 4 from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
+  select count(*) = 5 from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
   where (n.nspname, c.relname, t.tgname) in (
     ('registry', 'projects', 'projects_sync_to_mai_insert'), ('registry', 'projects', 'projects_sync_to_mai'),
+    ('registry', 'projects', 'projects_sync_to_mai_delete'),
     ('mai', 'projects', 'mai_projects_sync_to_projax'), ('mai', 'projects', 'mai_projects_sync_to_projax_truncate')
   ) and t.tgenabled in ('O', 'A')
 $$;
@@ -190,8 +191,13 @@ begin
         referencing new table as new_rows for each statement execute function mirror.sync_to_mai();
     end if;
     if not mirror.has_trigger('registry', 'projects_sync_to_mai') then
-      create trigger projects_sync_to_mai after update or delete on registry.projects
-        for each row execute function mirror.sync_to_mai();
+      create trigger projects_sync_to_mai after update on registry.projects
+        -- Whoever does not use the mirror does not pay for it.
+        for each row when ('mai' = any (old.managed_by) or 'mai' = any (new.managed_by)) execute function mirror.sync_to_mai();
+    end if;
+    if not mirror.has_trigger('registry', 'projects_sync_to_mai_delete') then
+      create trigger projects_sync_to_mai_delete after delete on registry.projects
+        for each row when ('mai' = any (old.managed_by)) execute function mirror.sync_to_mai();
     end if;
   end if;
   return query select problem, statement from mirror.problems();
@@ -265,7 +271,7 @@ as $$
   select case p_field
     when 'name' then to_jsonb(p_row.name)
     when 'description' then to_jsonb(p_row.goal)
-    when 'remote_origin' then to_jsonb(registry.strip_credentials(p_row.repo))
+    when 'remote_origin' then to_jsonb(mirror.without_credentials(p_row.repo))
     when 'trunk_path' then to_jsonb(p_row.path)
     when 'memory_group' then to_jsonb(p_row.memory_group)
     when 'status' then to_jsonb(p_row.status)
@@ -397,7 +403,7 @@ begin
       'metadata', mirror.keep_memory_group(mirror.keep_status(mirror.travelling(r.metadata), r.status), r.memory_group)
     ))
     from (select r.* from mai.projects r where r.id = any (p_mai_ids) order by r.id for no key update) r
-    where r.id ~ '^[a-z0-9][a-z0-9._-]{0,79}$' and mirror.is_storable_name(r.name) and mirror.is_metadata(r.metadata)
+    where mirror.wanted_slug(r.id) = r.id and mirror.is_storable_name(r.name) and mirror.is_metadata(r.metadata)
       and (coalesce(btrim(r.repo), '') = '' or mirror.free_remote(mirror.without_credentials(r.repo), gen_random_uuid()) is not null)
       and not exists (select from mirror.pairs m where m.mai_id = r.id)
       and not exists (select from registry.projects p where p.slug = r.id)
@@ -585,7 +591,7 @@ begin
           raise;
         end if;
         get stacked diagnostics v_detail = pg_exception_detail;
-        refused := refused || jsonb_build_object('message', sqlerrm, 'code', (regexp_match(v_detail, '^([A-Z_]+)( \{.*\})?$'))[1],
+        refused := refused || jsonb_build_object('message', sqlerrm, 'code', mirror.refusal_code(v_detail),
           'name', case when p_direction = 'to_mai' then (select p.slug from registry.projects p where p.id = v_key::uuid) else v_key end);
     end;
   end loop;

@@ -85,6 +85,17 @@ describe.for(kinds)('a difference in $field', ({ field, here, there, ours, their
   });
 });
 
+test('what looks like a password is shown of neither side', async () => {
+  const pair = await newPair({ remote_origin: null });
+  await unmirrored(async () => {
+    await editThere(pair, `repo = 'ftp://me:secret@example.com/there'`);
+    await editHere(pair, `metadata = metadata || '{"repo": "ftp://me:secret@example.com/here"}'`);
+  });
+  expect(await driftOf(sides)).toMatchObject([
+    { field: 'remote_origin', ours: 'ftp://example.com/here', theirs: 'ftp://example.com/there' },
+  ]);
+});
+
 describe('one side that is missing altogether', () => {
   test('a project without a row: it is made to mai; from mai the project goes, if it ever had one', async () => {
     const had = await newPair();

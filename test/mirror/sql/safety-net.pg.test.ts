@@ -187,6 +187,22 @@ test('a reference from where the mirror may not look ends nothing but what it ho
   await sides.theirs.query('drop schema elsewhere cascade');
 });
 
+test('a row that a trigger over there keeps as it is keeps its project as it is', async () => {
+  const pair = await newPair();
+  await sides.ours.query(`
+    create function public.keep() returns trigger language plpgsql as $$ begin return null; end $$;
+    create trigger keep before update on mai.projects for each row execute function public.keep()`);
+  try {
+    const before = await everything(pair);
+    const edit = sides.ours.query(`update registry.projects set name = 'New' where id = $1`, [pair.projectId]);
+    expect((await refusalOf(edit)).code).toBe('CONFLICT');
+    expect(await everything(pair)).toEqual(before);
+  } finally {
+    await sides.ours.query('drop function public.keep cascade');
+  }
+  await expectMirrored(pair);
+});
+
 test('a row that a trigger over there keeps is not forgotten: ending is refused', async () => {
   const pair = await newPair();
   await sides.ours.query(`

@@ -73,6 +73,7 @@ export async function unmirrored(action: () => Promise<unknown>): Promise<void> 
 const triggers = [
   ['registry.projects', 'projects_sync_to_mai'],
   ['registry.projects', 'projects_sync_to_mai_insert'],
+  ['registry.projects', 'projects_sync_to_mai_delete'],
   ['mai.projects', 'mai_projects_sync_to_projax'],
   ['mai.projects', 'mai_projects_sync_to_projax_truncate'],
 ] as const;

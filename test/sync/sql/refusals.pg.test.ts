@@ -153,5 +153,15 @@ describe('numbers', () => {
     await pushText(user, numbers);
     const { changes } = await as(runtime, user, (client) => readAll(client));
     expect(changes.map(({ data }) => data)).toEqual([{ n: JSON.parse(`[${numbers}]`) }]);
+    // To the last digit, which JavaScript rounds away on both sides: the database compares them.
+    const [page] = await as(runtime, user, (client) =>
+      rows<{ same: boolean }>(
+        client,
+        `select page.changes::jsonb #> '{0,data,n}' = $2::jsonb as same
+         from sync.read_changes($1, null, null, '1:1:', null, null, 10, 1000000) as page`,
+        [appId, `[${numbers}]`],
+      ),
+    );
+    expect(page).toEqual({ same: true });
   });
 });
