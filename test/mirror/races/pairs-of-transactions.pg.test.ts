@@ -52,6 +52,21 @@ describe('of two transactions that meet in one project', () => {
     expect(await rowById(sides, 'columns')).toMatchObject({ name: 'here', path: '/there' });
   });
 
+  // Here archived and there sleeping say the same; so each, while it does not see the other, would have nothing to bring over.
+  meeting(
+    'and say what the other side has said until then, one is ended, and both sides say the same',
+    async (both) => {
+      const { sides } = both;
+      await makeRow(sides, { id: 'alike', status: 'sleeping' });
+      await expectOneEnded(
+        both,
+        `update registry.projects set status = 'sleeping' where slug = 'alike'`,
+        `update mai.projects set status = 'archived' where id = 'alike'`,
+      );
+      expect((await projectOf(sides, 'alike')).status).toBe((await rowById(sides, 'alike')).status);
+    },
+  );
+
   meeting('one edits it and one deletes the row: one is ended, and in the end it is gone', async (both) => {
     const { sides } = both;
     await makeProject(sides, { slug: 'deleted' });
