@@ -5,25 +5,21 @@ import { join } from 'node:path';
 import type { LogEvent } from 'kysely';
 import { type Authenticator, createAuthenticator } from './auth/authenticate.ts';
 import type { Viewer } from './auth/context.ts';
-import { ensureLocalToken } from './auth/local-token.ts';
 import { createSnapshotRoom } from './chat/snapshot/http.ts';
 import type { Config } from './config.ts';
-import { type Database, openDatabase } from './db/database.ts';
-import { migrate, migrationState, requireCurrent } from './db/migrator.ts';
-import { checkRequirements, checkRuntime } from './db/requirements.ts';
-import { startEmbedded } from './embedded/embedded.ts';
-import { type Feed, openFeed } from './feed/feed.ts';
+import type { Database } from './db/database.ts';
+import { migrationState } from './db/migrator.ts';
+import type { Feed } from './feed/feed.ts';
 import { feedHealth } from './feed/log.ts';
+import { openFoundation } from './foundation.ts';
 import { schema } from './graphql/schema.ts';
 import type { Logger } from './kernel/logger.ts';
-import { attachMirror } from './mirror/attach.ts';
-import { startLapses } from './registry/claim/lapses.ts';
-import { startMaintenance } from './registry/maintenance/schedule.ts';
 import { createAccess } from './server/access.ts';
 import { type Connections, createConnections } from './server/connections.ts';
 import { toClientError } from './server/errors.ts';
 import { createReadiness } from './server/health.ts';
 import { createHttpServer } from './server/http.ts';
+import { findTooDear, parseWithin } from './server/limits.ts';
 import { listenOn } from './server/listening.ts';
 import { createLive } from './server/live/live.ts';
 import { createMetrics } from './server/metrics.ts';
@@ -31,10 +27,14 @@ import type { ServerContext } from './server/plugins.ts';
 import { serveWebSockets, type WebSockets } from './server/websocket.ts';
 import { createPipeline } from './server/yoga.ts';
 import { createExportRoom, createImportRoom } from './sync/export/http.ts';
+import { createTriggers } from './triggers/compose.ts';
+import { measureTriggers } from './triggers/metrics.ts';
+import { outboxHealth } from './triggers/outbox/health.ts';
+import { createHooksRoom } from './triggers/route/http.ts';
 
 /** A running gateway. */
 export interface App {
-  /** Where it listens, e.g. `http://127.0.0.1:4000`. */
+  /** Where it listens, e.g. `http://127.0.0.1:4000`; empty where it serves nobody. */
   url: string;
   /** The local admin token; null with a database that others administer. */
   token: string | null;
@@ -48,6 +48,8 @@ export interface AppOptions {
   log: Logger;
   /** False: refuse to start on a schema that is behind, instead of migrating it. */
   migrate?: boolean;
+  /** False: serve nobody, only run triggers. */
+  serve?: boolean;
   /** Called after every statement of request work: tests count them. */
   onStatement?: (event: LogEvent) => void;
 }
@@ -64,10 +66,9 @@ export async function startApp(options: AppOptions): Promise<App> {
 }
 
 async function compose(
-  { config, log, migrate: mayMigrate = true, onStatement }: AppOptions,
+  { config, log, migrate: mayMigrate = true, serve = true, onStatement }: AppOptions,
   opened: AsyncDisposableStack,
 ): Promise<App> {
-  const urls = await findDatabase(config, log, opened);
   let sockets: WebSockets | null = null;
   const metrics = createMetrics({
     runtimePool: () => database.runtimePool,
@@ -76,48 +77,16 @@ async function compose(
     live: () => live.figures,
     health: async () => feedHealth(database.runtimePool),
   });
-  const database = openDatabase({
-    ...urls,
-    poolSize: config.TREELINE_POOL_SIZE,
-    statementTimeoutMs: config.TREELINE_STATEMENT_TIMEOUT_MS,
+  const { database, feed, token } = await openFoundation({
+    config,
     log,
+    mayMigrate,
+    opened,
     onStatement: (event) => {
       metrics.statement(event);
       onStatement?.(event);
     },
   });
-  opened.defer(() => database.close());
-
-  await checkRequirements(database.ownerPool);
-  if (mayMigrate) await migrate(urls.ownerUrl, { log });
-  else await requireCurrent(database.ownerPool);
-  await checkRuntime(database.runtimePool);
-  await attachMirror({ ownerPool: database.ownerPool, log, mayChange: mayMigrate });
-  const token = await ensureLocalToken({
-    ownerPool: database.ownerPool,
-    file: config.DATABASE_URL === undefined ? join(config.TREELINE_DATA_DIR, 'token') : null,
-    adminToken: config.TREELINE_ADMIN_TOKEN,
-  });
-
-  if (token === null) await hintAtFirstToken(database, log);
-
-  const feed = await openFeed({
-    url: config.DATABASE_LISTEN_URL ?? urls.ownerUrl,
-    pool: database.runtimePool,
-    ownerPool: database.ownerPool,
-    log,
-  });
-  opened.defer(() => feed.close());
-  const lapses = startLapses({ ownerPool: database.ownerPool, feed, log });
-  opened.defer(() => lapses.stop());
-  if (config.TREELINE_MAINTENANCE === 'on') {
-    const maintenance = startMaintenance({
-      ownerPool: database.ownerPool,
-      feedRetentionDays: config.TREELINE_FEED_RETENTION_DAYS,
-      log,
-    });
-    opened.defer(() => maintenance.stop());
-  }
 
   const authenticator = createAuthenticator({ database, config, log });
   const authenticate = (authorization: string | null) => authenticator.authenticate(authorization);
@@ -132,9 +101,39 @@ async function compose(
     operation: { kind: 'none', name: null },
     connection: null,
     caller: { gone: false },
+    depth: 0,
+    triggers: triggers.context,
   });
-  const access = createAccess(config);
+  const limits = limitsOf(config);
   const onError = (code: string) => metrics.error(code);
+  const triggers = createTriggers({
+    schema,
+    database,
+    feed,
+    log,
+    parse: parseWithin(limits),
+    refuseCost: ({ document, operation }, variables) => findTooDear(limits, { schema, document, operation, variables }),
+    makeContext: (viewer) => makeContext(viewer),
+    toClientError: (error, { requestId }) => toClientError(error, { log, requestId, onError }),
+    retryDefaults: {
+      maxAttempts: config.TREELINE_TRIGGER_RETRY_MAX_ATTEMPTS,
+      backoff: config.TREELINE_TRIGGER_RETRY_BACKOFF,
+      baseMs: config.TREELINE_TRIGGER_RETRY_BASE_MS,
+    },
+    maxDepth: config.TREELINE_TRIGGER_MAX_DEPTH,
+    leaseMs: config.TREELINE_DISPATCH_LEASE_MS,
+    patienceMs: config.TREELINE_SHUTDOWN_MS,
+    webhookAllow: config.TREELINE_WEBHOOK_ALLOW,
+  });
+  opened.defer(() => triggers.close());
+  const dispatcherEvents = measureTriggers(metrics.registry, {
+    health: () => outboxHealth(database.runtimePool),
+    inFlight: () => dispatcher?.inFlight ?? 0,
+  });
+  const dispatcher = !serve || config.TREELINE_DISPATCH === 'on' ? triggers.startDispatcher(dispatcherEvents) : null;
+  if (!serve) return { url: '', token: null, database, stop: stopOnce(opened) };
+
+  const access = createAccess(config);
   const connections = createConnections();
   endConnectionsWithRights({ feed, connections, authenticator });
   const live = createLive({
@@ -148,7 +147,7 @@ async function compose(
     onDropped: metrics.dropped,
   });
   opened.defer(async () => live.close());
-  const yoga = createPipeline({ schema, onError, live, limits: limitsOf(config) });
+  const yoga = createPipeline({ schema, onError, live, limits });
   let stopping = false;
   const readiness = createReadiness({
     serving: async () => !stopping,
@@ -166,6 +165,7 @@ async function compose(
       createSnapshotRoom(config.TREELINE_STALL_MS),
       createExportRoom(config.TREELINE_STALL_MS),
       createImportRoom({ stallMs: config.TREELINE_STALL_MS, mostBytes: config.TREELINE_MAX_IMPORT_BYTES }),
+      createHooksRoom({ db: database.runtime, feed, triggers: triggers.context }),
     ],
   });
   sockets = serveWebSockets({
@@ -189,16 +189,23 @@ async function compose(
     if (written.trim() === url) await rm(addressFile, { force: true });
   });
 
-  let stopped: Promise<void> | null = null;
+  const stop = stopOnce(opened);
   return {
     url,
     token,
     database,
     stop: () => {
       stopping = true;
-      stopped ??= opened.disposeAsync();
-      return stopped;
+      return stop();
     },
+  };
+}
+
+function stopOnce(opened: AsyncDisposableStack): () => Promise<void> {
+  let stopped: Promise<void> | null = null;
+  return () => {
+    stopped ??= opened.disposeAsync();
+    return stopped;
   };
 }
 
@@ -215,35 +222,6 @@ function endConnectionsWithRights(parts: { feed: Feed; connections: Connections;
       }
     }
   });
-}
-
-/** Without any token nobody can come in, and the error they would meet does not say so. */
-async function hintAtFirstToken({ ownerPool }: Database, log: Logger): Promise<void> {
-  const { rowCount } = await ownerPool.query('select from auth.tokens where revoked_at is null limit 1');
-  if (rowCount === 0) {
-    log.warn('there is no token yet; start once with TREELINE_ADMIN_TOKEN=tl_… to register the first administrator');
-  }
-}
-
-interface DatabaseUrls {
-  ownerUrl: string;
-  runtimeUrl: string | undefined;
-}
-
-async function findDatabase(config: Config, log: Logger, opened: AsyncDisposableStack): Promise<DatabaseUrls> {
-  if (config.DATABASE_URL !== undefined) {
-    return { ownerUrl: config.DATABASE_URL, runtimeUrl: config.DATABASE_RUNTIME_URL };
-  }
-  const embedded = await startEmbedded({ dataDir: config.TREELINE_DATA_DIR, log });
-  let stopping = false;
-  opened.defer(() => {
-    stopping = true;
-    return embedded.stop();
-  });
-  void embedded.gone.then(() => {
-    if (!stopping) log.fatal('the embedded PostgreSQL ended by itself; start the gateway again');
-  });
-  return { ownerUrl: embedded.ownerUrl, runtimeUrl: embedded.runtimeUrl };
 }
 
 function limitsOf(config: Config) {

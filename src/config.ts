@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { z } from 'zod';
 import { StartupError } from './kernel/errors.ts';
 import { logLevels } from './kernel/logger.ts';
+import { findBadNetwork } from './kernel/networks.ts';
 
 /**
  * Every option of Treeline, once: its environment variable, type, default and meaning. Nothing else reads
@@ -26,6 +27,8 @@ const list = text.transform((value) =>
     .map((item) => item.trim())
     .filter((item) => item !== ''),
 );
+
+const badNetwork = (networks: unknown) => findBadNetwork(networks as string[]) ?? undefined;
 
 const options = {
   HOST: text.default('127.0.0.1').describe('address to listen on'),
@@ -81,6 +84,37 @@ const options = {
   TREELINE_FEED_RETENTION_DAYS: wholeNumber(1, 3_650)
     .default(7)
     .describe('how long the log of changes is kept: older cursors are refused'),
+  TREELINE_DISPATCH: z
+    .enum(['on', 'off'])
+    .default('on')
+    .describe('whether this gateway runs triggers; off: others do, or `treeline dispatch`'),
+  TREELINE_DISPATCH_LEASE_MS: wholeNumber(1_000, 600_000)
+    .default(30_000)
+    .describe('after how long without a sign of life what a dispatcher was at is begun again by others'),
+  TREELINE_TRIGGER_MAX_DEPTH: wholeNumber(1, 100).default(8).describe('how many scripts may set off one another'),
+  TREELINE_TRIGGER_RETRY_MAX_ATTEMPTS: wholeNumber(1, 100)
+    .default(3)
+    .describe('how often a new trigger tries before it leaves a dead letter, unless it says so itself'),
+  TREELINE_TRIGGER_RETRY_BACKOFF: z
+    .enum(['exponential', 'linear', 'constant'])
+    .default('exponential')
+    .describe('how the attempts of a new trigger are put off, unless it says so itself'),
+  TREELINE_TRIGGER_RETRY_BASE_MS: wholeNumber(1, 3_600_000)
+    .default(1_000)
+    .describe('by how much the second attempt of a new trigger is put off, unless it says so itself'),
+  TREELINE_WEBHOOK_ALLOW: list
+    .default([])
+    .refine((networks) => findBadNetwork(networks) === null, { error: ({ input }) => badNetwork(input) })
+    .describe('networks (CIDR) that webhooks may reach although private, http included, comma-separated'),
+  TREELINE_DEAD_LETTER_RETENTION_DAYS: wholeNumber(1, 3_650)
+    .default(30)
+    .describe('how long dead letters are kept once they are resolved; unresolved ones stay'),
+  TREELINE_ABANDONED_EXECUTIONS_RETENTION_DAYS: wholeNumber(1, 3_650)
+    .default(7)
+    .describe('how long results are kept that nobody waited for any more'),
+  TREELINE_EXECUTIONS_RETENTION_DAYS: wholeNumber(1, 3_650)
+    .default(7)
+    .describe('how long executions of scripts are kept'),
   TREELINE_STREAM_QUEUE: wholeNumber(10, 100_000)
     .default(1_000)
     .describe('updates that may wait for one subscriber before its stream ends with RESYNC_REQUIRED'),

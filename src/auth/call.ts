@@ -35,7 +35,7 @@ export async function callAsViewer<Row>(
   explained: Readonly<Record<string, ConstraintMeaning>>,
 ): Promise<Row[]> {
   try {
-    const { rows, snapshot } = await callAs<Row>(context.db, context.viewer, call);
+    const { rows, snapshot } = await callAs<Row>(context.db, { ...context.viewer, depth: context.depth }, call);
     // The first of several: what they all changed comes after it.
     context.writtenFrom ??= snapshot;
     return rows;

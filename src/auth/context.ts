@@ -35,6 +35,8 @@ export interface RequestContext {
   sessions: Sessions;
   /** The log of what changes. */
   feed: Feed;
+  /** How many scripts stand between this work and somebody who asked for it: 0 for every request. */
+  depth: number;
   /** Where the log stood before anything of this operation was read, as a cursor: set where the operation asks for it. */
   readFrom?: string | null;
   /** What was visible to the write that is under way, before it: set by the write itself. */

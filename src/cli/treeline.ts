@@ -142,6 +142,15 @@ mirror
   });
 
 program
+  .command('dispatch')
+  .description('run triggers beside the gateways of a database, without serving anybody, until it is stopped')
+  .action(async () => {
+    // Only here: it loads what the gateway loads.
+    const { runDispatch } = await import('./dispatch.ts');
+    await runDispatch(readConfig());
+  });
+
+program
   .command('migrate')
   .description('bring the database schema up to date, without starting the gateway')
   .action(async () => print(await runMigrate(readConfig())));

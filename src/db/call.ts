@@ -7,6 +7,8 @@ export interface Identity {
   principalId: string;
   spaceIds: readonly string[];
   scopes: ReadonlySet<string>;
+  /** How many scripts stand between this call and somebody: what it changes says so in the log. */
+  depth: number;
 }
 
 /**
@@ -32,6 +34,7 @@ export async function callAs<Row>(
         set_config('app.current_user_id', ${identity.principalId}, true)
         || set_config('app.current_user_space_ids', ${identity.spaceIds.join(',')}, true)
         || set_config('app.current_user_scopes', ${[...identity.scopes].join(',')}, true)
+        || set_config('feed.depth', ${String(identity.depth)}, true)
         || set_config('feed.notify', 'after_commit', true)
       ) < 0 then 0::bigint end as unlimited
       offset 0

@@ -9,7 +9,7 @@ export interface Database {
   /** Request work, as `treeline_runtime`: owns nothing, bound by row-level security. */
   runtime: Kysely<DB>;
   runtimePool: pg.Pool;
-  /** The role that owns the schema: migrations and vacuum only, never anything that a request's text decides. */
+  /** The role that owns the schema: migrations, maintenance and the dispatcher, never anything that a request's text decides. */
   ownerPool: pg.Pool;
   close(): Promise<void>;
 }
@@ -53,7 +53,8 @@ export function openDatabase(options: DatabaseOptions): Database {
   });
   const ownerPool = new pg.Pool({
     connectionString: options.ownerUrl,
-    max: 2,
+    // Maintenance may keep one for long; a dispatcher matches, claims and stores at the same time.
+    max: 6,
     application_name: 'treeline-owner',
     options: startupOptions({ timezone: 'UTC' }),
     idleTimeoutMillis: 10_000,

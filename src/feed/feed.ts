@@ -35,6 +35,13 @@ export interface Feed {
   placeOf(cursor: string, kind?: CursorKind): Place;
   /** After a commit of this gateway: there is something to read, here and elsewhere. */
   ring(): void;
+  /** Called when there may be something to read, before it is read: for who reads the log by itself. */
+  onHint(listener: () => void): () => void;
+  /**
+   * Called when somebody signals on a channel; with an empty text also after a time in which signals may have been missed.
+   * @param channel one of those that the feed was opened with
+   */
+  onSignal(channel: string, listener: (payload: string) => void): () => void;
   /** Whether changes are being heard right now. */
   readonly listening: boolean;
   readonly figures: FeedFigures;
@@ -68,10 +75,14 @@ export async function openFeed(options: {
   /** For replays and cursors: request work's own. */
   pool: pg.Pool;
   ownerPool: pg.Pool;
+  /** Further channels to hear, for `onSignal`. */
+  signals?: readonly string[];
   log: Logger;
 }): Promise<Feed> {
-  const { log, pool, ownerPool } = options;
+  const { log, pool, ownerPool, signals = [] } = options;
   const hub = createHub();
+  const hints = new Set<() => void>();
+  const heard = new Map(signals.map((channel) => [channel, new Set<(payload: string) => void>()]));
   const replayTurn = pLimit(Math.max(1, Math.floor((pool.options.max ?? 10) / 2)));
   // Not within the time that listening may take: in a database that was restored it counts all changes anew.
   let seal: CursorSeal | null = await openEpoch(ownerPool);
@@ -88,8 +99,12 @@ export async function openFeed(options: {
   const listener = listen({
     ...options,
     // Our own ring has been heard here already, without the way through the database.
+    signals,
     onHint: (processId) => {
-      if (processId !== doorbell.processId) reader.hint();
+      if (processId !== doorbell.processId) hint();
+    },
+    onSignal: (channel, payload) => {
+      for (const tell of heard.get(channel) ?? []) tell(payload);
     },
     onSession: async (connection) => {
       const found = await openEpoch(ownerPool);
@@ -100,6 +115,8 @@ export async function openFeed(options: {
       }
       seal = found;
       await reader.connect(connection);
+      for (const tell of hints) tell();
+      for (const listeners of heard.values()) for (const tell of listeners) tell('');
     },
     onSessionEnd: () => reader.disconnect(),
   });
@@ -109,6 +126,11 @@ export async function openFeed(options: {
     await doorbell.close();
     throw error;
   });
+
+  function hint(): void {
+    reader.hint();
+    for (const tell of hints) tell();
+  }
 
   function currentSeal(): CursorSeal {
     if (seal === null)
@@ -143,8 +165,18 @@ export async function openFeed(options: {
     cursorOf: (place) => encodeCursor(place, currentSeal()),
     placeOf: (cursor, kind = 'feed') => decodeCursor(cursor, currentSeal(), kind),
     ring() {
-      reader.hint();
+      hint();
       doorbell.ring();
+    },
+    onHint: (listener) => {
+      hints.add(listener);
+      return () => void hints.delete(listener);
+    },
+    onSignal: (channel, listener) => {
+      const listeners = heard.get(channel);
+      if (listeners === undefined) throw new Error(`the feed was not opened to hear ${channel}`);
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
     },
     get listening() {
       return listener.listening;

@@ -24,6 +24,9 @@ export interface ListenerOptions {
   log: Logger;
   /** Something may be there to read; from which session the word came. */
   onHint: (processId: number) => void;
+  /** What else to listen to, on the same connection. */
+  signals: readonly string[];
+  onSignal: (channel: string, payload: string) => void;
   /** Listens from here on; resolves when everything from before has been read. A failure is that of the connection. */
   onSession: (connection: pg.Client) => Promise<void>;
   onSessionEnd: () => void;
@@ -61,10 +64,12 @@ export function listen(options: ListenerOptions): Listener {
       log.warn({ err: error }, 'the listening connection broke');
       ended.resolve();
     });
-    connection.on('notification', ({ processId }) => options.onHint(processId));
+    connection.on('notification', ({ channel: heardOn, processId, payload = '' }) =>
+      heardOn === channel ? options.onHint(processId) : options.onSignal(heardOn, payload),
+    );
     try {
       await connection.connect();
-      await connection.query(`listen ${channel}`);
+      await connection.query([channel, ...options.signals].map((name) => `listen ${name}`).join('; '));
       // Whatever was committed before LISTEN is read now, and whatever is committed from now on is heard of.
       await Promise.race([
         options.onSession(connection),

@@ -11,7 +11,7 @@ import type { Connection, Connections, EndReason } from './connections.ts';
 import { graphiqlPage } from './graphiql.ts';
 import type { Readiness } from './health.ts';
 import type { Metrics } from './metrics.ts';
-import type { ServerContext } from './plugins.ts';
+import type { OperationRecord, ServerContext } from './plugins.ts';
 import type { Yoga } from './yoga.ts';
 
 export interface HttpOptions {
@@ -20,8 +20,8 @@ export interface HttpOptions {
   metrics: Metrics;
   log: Logger;
   mostBodyBytes: number;
-  /** Where something else than GraphQL is served to whoever has a token. */
-  rooms: readonly Room[];
+  /** Where something else than GraphQL is served. */
+  rooms: readonly (Room | OpenRoom)[];
   authenticate: (authorization: string | null) => Promise<Viewer>;
   makeContext: (viewer: Viewer, requestId: string) => ServerContext;
   readiness: () => Promise<Readiness>;
@@ -36,6 +36,12 @@ export interface Room {
   path: RegExp;
   /** Bounds by itself how long the client may take; what is left of a body afterwards is thrown away. */
   visit(exchange: Exchange & { parameters: readonly string[]; context: ServerContext }): Promise<void>;
+}
+
+/** A place of its own for whoever comes without a token: it finds out by itself whether it may. */
+export interface OpenRoom extends Omit<Room, 'visit'> {
+  open: true;
+  visit(exchange: Exchange & { parameters: readonly string[]; caller: { gone: boolean } }): Promise<void>;
 }
 
 interface Exchange {
@@ -68,7 +74,8 @@ export function createHttpServer(options: HttpOptions): Server {
   function roomOf(path: string): ((exchange: Exchange) => Promise<void>) | undefined {
     for (const room of options.rooms) {
       const parameters = room.path.exec(path)?.slice(1);
-      if (parameters !== undefined) return (exchange) => enter(room, { ...exchange, parameters }, options);
+      if (parameters === undefined) continue;
+      return (exchange) => ('open' in room ? enterOpen : enter)(room as never, { ...exchange, parameters }, options);
     }
     return rooms[path];
   }
@@ -129,6 +136,21 @@ function enter(
     discardRest(request);
   };
   return visit(exchange, options, act, room.name);
+}
+
+async function enterOpen(
+  room: OpenRoom,
+  exchange: Exchange & { parameters: readonly string[] },
+  options: HttpOptions,
+): Promise<void> {
+  const startedAt = performance.now();
+  const caller = { gone: false };
+  exchange.response.once('close', () => {
+    caller.gone = true;
+    note(exchange, { operation: { kind: 'none', name: room.name }, handle: null }, startedAt, options);
+  });
+  await room.visit({ ...exchange, caller });
+  discardRest(exchange.request);
 }
 
 function openConnection(
@@ -193,7 +215,8 @@ async function visit(
   let context: ServerContext | null = null;
   response.once('close', () => {
     if (context !== null) context.caller.gone = true;
-    note(exchange, context, startedAt, options);
+    const operation = context?.operation ?? { kind: 'none' as const, name: null };
+    note(exchange, { operation, handle: context?.viewer.handle ?? null }, startedAt, options);
   });
   const viewer = await options.authenticate(request.headers.authorization ?? null);
   context = options.makeContext(viewer, requestId);
@@ -237,12 +260,11 @@ async function metrics({ request, response }: Exchange, options: HttpOptions): P
 
 function note(
   { response, requestId }: Exchange,
-  context: ServerContext | null,
+  { operation, handle }: { operation: OperationRecord; handle: string | null },
   startedAt: number,
   options: HttpOptions,
 ): void {
   const seconds = (performance.now() - startedAt) / 1_000;
-  const operation = context?.operation ?? { kind: 'none', name: null };
   const outcome = response.writableFinished ? (response.statusCode < 400 ? 'ok' : 'refused') : 'aborted';
   options.metrics.request({ kind: operation.kind, transport: 'http', outcome }, seconds);
   // What goes well is many lines a second and of interest to whoever looks for it; what does not is to be seen.
@@ -254,7 +276,7 @@ function note(
       kind: operation.kind,
       status: response.statusCode,
       durationMs: Math.round(seconds * 10_000) / 10,
-      principal: context?.viewer.handle,
+      principal: handle ?? undefined,
     },
     'request',
   );

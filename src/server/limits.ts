@@ -57,6 +57,14 @@ export function parseWithin(limits: Limits): (source: string | Source, options?:
   };
 }
 
+/** Why an operation costs too much to be run; null: it does not. */
+export function findTooDear(limits: Limits, operation: Parameters<typeof costOf>[0]): string | null {
+  const cost = costOf(operation);
+  return cost <= limits.cost
+    ? null
+    : `The operation costs ${cost} and the limit is ${limits.cost}: ask for smaller pages or fewer fields.`;
+}
+
 export function fragmentsOf(document: DocumentNode): Map<string, FragmentDefinitionNode> {
   return new Map(
     document.definitions.flatMap((node) =>

@@ -9,7 +9,7 @@ import type { Plugin } from 'graphql-yoga';
 import type { RequestContext } from '../auth/context.ts';
 import type { Connection } from './connections.ts';
 import { limitExceeded } from './errors.ts';
-import { costOf, fragmentsOf, type Limits, parseWithin } from './limits.ts';
+import { findTooDear, fragmentsOf, type Limits, parseWithin } from './limits.ts';
 
 /** What is noted of a request for its log line and the metrics. */
 export interface OperationRecord {
@@ -45,12 +45,8 @@ export function useLimits(limits: Limits): Plugin<ServerContext> {
     args.contextValue.operation.kind = operation.operation;
     args.contextValue.operation.name = operation.name?.value ?? null;
     const variables = (args.variableValues ?? {}) as Record<string, unknown>;
-    const cost = costOf({ schema: args.schema, document: args.document, operation, variables });
-    return cost <= limits.cost
-      ? null
-      : limitExceeded(
-          `The operation costs ${cost} and the limit is ${limits.cost}: ask for smaller pages or fewer fields.`,
-        );
+    const tooDear = findTooDear(limits, { schema: args.schema, document: args.document, operation, variables });
+    return tooDear === null ? null : limitExceeded(tooDear);
   }
 
   return {

@@ -6,7 +6,8 @@ import type { Logger } from '../../kernel/logger.ts';
  * hour; an advisory lock lets one of them work at a time, and the times of the last runs are kept in the database, so that
  * neither restarts nor more gateways make anything run more often.
  */
-interface Task {
+export interface Task {
+  /** By which its last run is known. */
   name: string;
   everyHours: number;
   statements: (client: PoolClient) => Promise<readonly string[]>;
@@ -64,6 +65,8 @@ export interface MaintenanceOptions {
   ownerPool: Pool;
   log: Logger;
   feedRetentionDays: number;
+  /** What other parts of the gateway must do seldom. */
+  furtherTasks?: readonly Task[];
 }
 
 export function startMaintenance(options: MaintenanceOptions): Maintenance {
@@ -81,7 +84,12 @@ export function startMaintenance(options: MaintenanceOptions): Maintenance {
 }
 
 /** Runs what is due, unless another gateway is at it. Never throws: what fails is logged and tried again in an hour. */
-export async function runDueTasks({ ownerPool, log, feedRetentionDays }: MaintenanceOptions): Promise<void> {
+export async function runDueTasks({
+  ownerPool,
+  log,
+  feedRetentionDays,
+  furtherTasks = [],
+}: MaintenanceOptions): Promise<void> {
   try {
     const client = await ownerPool.connect();
     try {
@@ -91,7 +99,7 @@ export async function runDueTasks({ ownerPool, log, feedRetentionDays }: Mainten
         [lockKey],
       );
       if (rows[0]?.mine !== true) return;
-      for (const task of tasksFor(feedRetentionDays)) await runIfDue(client, task, log);
+      for (const task of [...tasksFor(feedRetentionDays), ...furtherTasks]) await runIfDue(client, task, log);
       await client.query('select pg_advisory_unlock(hashtextextended($1, 0))', [lockKey]);
     } finally {
       // Not back into the pool: closing the connection is what surely lets the lock go.

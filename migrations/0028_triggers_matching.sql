@@ -1,0 +1,458 @@
+-- Why: from a change to the outbox. One reader, whoever has the row of triggers.state locked, goes through the log and in one
+-- transaction writes what matches and moves on: nothing is missed and nothing matches twice, whichever process dies when.
+-- Locks: nothing but the new objects, and the functions' rows in the catalogue.
+
+-- ---- the log tells what was written, also of offline clients ---------------------------------------------------------
+
+-- As before, but that its event says which tables were written and how: triggers ask for it.
+create or replace function sync.on_changes() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_refused text;
+begin
+  if exists (select from new_rows n where n.created_at > clock_timestamp() + interval '1 day') then
+    perform registry.refuse('INVALID', 'Expected changes that were stored in the past.');
+  end if;
+  -- Lifts that are registered later would be applied to it.
+  if exists (select from new_rows n where n.schema_version > 1 and n.schema_version > sync.latest_version(n.app_id)) then
+    perform registry.refuse('UNSUPPORTED_VERSION', 'Expected changes of schema versions that are registered: see sync.register_version.');
+  end if;
+  insert into sync.records as r (
+    space_id, user_id, app_id, table_name, record_id, schema_version,
+    data, field_meta, field_positions, written_at, written_position, deleted_at, deleted_position, position
+  )
+  select w.space_id, w.user_id, w.app_id, w.table_name, w.record_id, w.version, (w.state).data, (w.state).field_meta,
+    (w.state).field_positions, (w.state).written_at, (w.state).written_position, (w.state).deleted_at, (w.state).deleted_position,
+    (w.state).position
+  from (
+    select n.space_id, case when n.space_id is null then n.user_id end as user_id, n.app_id, n.table_name, n.record_id, l.version,
+      sync.merged(case
+        when n.schema_version < l.version then sync.lift_state(n.app_id, n.table_name, n.schema_version, l.version, sync.state_of(n))
+        else sync.state_of(n)
+      end) as state
+    from new_rows n
+    join (
+      select a.app_id, sync.latest_version(a.app_id) as version from (select distinct n.app_id from new_rows n) a
+    ) l on l.app_id = n.app_id
+    group by 1, 2, 3, 4, 5, 6
+  ) w
+  order by w.space_id, w.user_id, w.app_id, w.table_name, w.record_id
+  on conflict on constraint records_key do update set (
+    data, field_meta, field_positions, written_at, written_position, deleted_at, deleted_position, position, schema_version
+  ) = (
+    select m.data, m.field_meta, m.field_positions, m.written_at, m.written_position, m.deleted_at, m.deleted_position, m.position,
+      greatest(r.schema_version, excluded.schema_version)
+    from sync.merge_versions(r.app_id, r.table_name, r.schema_version,
+      row(r.data, r.field_meta, r.field_positions, r.written_at, r.written_position, r.deleted_at, r.deleted_position, r.position),
+      excluded.schema_version,
+      row(excluded.data, excluded.field_meta, excluded.field_positions, excluded.written_at, excluded.written_position,
+        excluded.deleted_at, excluded.deleted_position, excluded.position)) m
+  );
+  if not found then
+    return null;
+  end if;
+  -- It may have waited for a record meanwhile, and the right to the space be gone.
+  select n.space_id into v_refused
+  from (select distinct n.space_id, n.user_id from new_rows n where n.space_id is not null) n
+  where coalesce((
+    select m.role from auth.space_members m where m.space_id = n.space_id and m.principal_id = n.user_id
+  ), '') not in ('owner', 'editor')
+  limit 1;
+  if found then
+    perform registry.refuse('NOT_FOUND', format('You are in no space with the id %L.', v_refused));
+  end if;
+  insert into feed.events (topic, op, entity_id, principal_id, user_id, space_id, data, depth)
+  select 'sync_changes', 'insert', n.app_id, auth.current_principal_id(), n.user_id, n.space_id,
+    jsonb_build_object('app_id', n.app_id, 'client_id', n.client_id, 'count', count(*), 'bytes', sum(n.bytes),
+      'writes', jsonb_agg(distinct jsonb_build_array(n.table_name, n.op)),
+      -- Beyond so many it is about any.
+      'tables', case when count(distinct n.table_name) <= 20 then jsonb_agg(distinct n.table_name) end),
+    coalesce(nullif(current_setting('feed.depth', true), ''), '0')::smallint
+  from new_rows n
+  group by n.user_id, n.space_id, n.app_id, n.client_id;
+  if current_setting('feed.notify', true) is distinct from 'after_commit' then
+    perform pg_notify('treeline_feed', '');
+  end if;
+  return null;
+end
+$$;
+
+-- In a database that was restored, copied or promoted, transactions are counted anew for those who match, too.
+create or replace function feed.open() returns table (epoch bigint, cursor_key bytea)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_identity text := feed.identity();
+begin
+  if not exists (select from feed.state s where s.identity = v_identity) then
+    -- Two gateways may find it out at once.
+    perform from feed.state for update;
+    if not exists (select from feed.state s where s.identity = v_identity) then
+      -- What is in the log names transactions of another history; nobody has a cursor of this one yet.
+      truncate feed.events;
+      -- Changes stay, and are older than every transaction to come. The policies would hide them, silently.
+      alter table sync.sync_changes no force row level security;
+      update sync.sync_changes set xid = '1' where xid <> '1';
+      alter table sync.sync_changes force row level security;
+      update triggers.state set prev = '1:1:', next = null, position = null, moved_at = clock_timestamp();
+      update triggers.triggers set active_from = '1:1:';
+      update feed.state s set identity = v_identity, dropped_xid = null, dropped_snapshot = null,
+        -- Random, not counted: two copies of one database must not arrive at the same epoch.
+        epoch = ('x' || left(replace(gen_random_uuid()::text, '-', ''), 12))::bit(48)::bigint;
+    end if;
+  end if;
+  return query select s.epoch, s.cursor_key from feed.state s;
+end
+$$;
+
+-- ---- what cannot be delivered ----------------------------------------------------------------------------------------
+
+create type triggers.burial as (
+  message_id uuid, project_id uuid, source_kind text, trigger_id uuid, script_id uuid, principal_id uuid, scopes text[], payload jsonb,
+  attempts int, first_error text, last_error text, retry_max_attempts int, retry_backoff text, retry_base_ms int, depth int
+);
+
+-- Those who handle dead letters are set off by the event, as any other trigger is.
+create function triggers.bury(p_burials triggers.burial[]) returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  with buried as (
+    insert into triggers.dead_letters (message_id, project_id, source_kind, trigger_id, script_id, principal_id, scopes, payload,
+      attempts, first_error, last_error, retry_max_attempts, retry_backoff, retry_base_ms, depth)
+    select b.message_id, b.project_id, b.source_kind, b.trigger_id, b.script_id, b.principal_id, b.scopes, b.payload, b.attempts,
+      coalesce(b.first_error, b.last_error), b.last_error, b.retry_max_attempts, b.retry_backoff, b.retry_base_ms, b.depth
+    from unnest(p_burials) b
+    returning id, project_id, principal_id, source_kind, trigger_id, script_id, depth
+  )
+  insert into feed.events (topic, op, entity_id, project_id, user_id, data, depth)
+  select 'dead_letters', 'insert', b.id, b.project_id, b.principal_id,
+    jsonb_build_object('source', b.source_kind, 'trigger_id', b.trigger_id, 'script_id', b.script_id), b.depth
+  from buried b
+$$;
+
+create function triggers.too_deep(p_depth int) returns text
+language sql immutable
+as $$
+  select pg_catalog.format('%s scripts have set off one another, which is as many as may (TREELINE_TRIGGER_MAX_DEPTH): '
+    'does what this script changes set it off again? Replay the letter to let it run all the same.', p_depth)
+$$;
+
+-- ---- what matches ----------------------------------------------------------------------------------------------------
+
+create type triggers.match as (trigger_id uuid, payload jsonb, depth int, dead_letter_id uuid, error text);
+
+-- Writes the outbox rows of what matched. What must not or cannot run becomes a dead letter at once; but the failure of what
+-- handles one makes no further one.
+create function triggers.enqueue(p_matches triggers.match[], p_max_depth int) returns int
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_written int;
+begin
+  insert into triggers.outbox (project_id, source_kind, trigger_id, script_id, principal_id, scopes, payload, dead_letter_id, lane,
+    retry_max_attempts, retry_backoff, retry_base_ms, depth)
+  select t.project_id, t.kind, t.id, t.script_id, t.registered_by_principal, t.scopes, m.payload, m.dead_letter_id, s.kind,
+    t.retry_max_attempts, t.retry_backoff, t.retry_base_ms, m.depth
+  from unnest(p_matches) with ordinality as m (trigger_id, payload, depth, dead_letter_id, error, place)
+  join triggers.triggers t on t.id = m.trigger_id
+  join triggers.scripts s on s.id = t.script_id
+  where m.error is null and (t.kind <> 'kv' or m.depth < p_max_depth)
+  order by m.place;
+  get diagnostics v_written = row_count;
+  if v_written > 0 then
+    perform pg_notify('treeline_outbox', '');
+  end if;
+  if exists (select from unnest(p_matches) m where m.error is not null or m.depth >= p_max_depth) then
+    perform triggers.bury(array(
+      select row(gen_random_uuid(), t.project_id, t.kind, t.id, t.script_id, t.registered_by_principal, t.scopes, m.payload, 0, null,
+        coalesce(m.error, triggers.too_deep(m.depth)), t.retry_max_attempts, t.retry_backoff, t.retry_base_ms, m.depth)::triggers.burial
+      from unnest(p_matches) m join triggers.triggers t on t.id = m.trigger_id
+      where t.kind <> 'dead_letter' and (m.error is not null or (t.kind = 'kv' and m.depth >= p_max_depth))
+    ));
+    update triggers.dead_letters d set resolution = 'handler_failed'
+    from unnest(p_matches) m
+    where d.id = m.dead_letter_id and m.error is not null and d.resolution is null;
+  end if;
+  return v_written;
+end
+$$;
+
+create function triggers.enqueue_matches(p_matches jsonb, p_max_depth int) returns int
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select triggers.enqueue(array(
+    select row(m.trigger_id, m.payload, m.depth, m.dead_letter_id, m.error)::triggers.match
+    from jsonb_to_recordset(p_matches) as m (trigger_id uuid, payload jsonb, depth int, dead_letter_id uuid, error text)
+  ), p_max_depth)
+$$;
+comment on function triggers.enqueue_matches is 'As enqueue, for what a dispatcher found to match: [{"trigger_id", "payload", "depth", "dead_letter_id", "error"}].';
+
+-- As an event is read by feed.read, but as rows, with the transaction that wrote it. Two branches, because each must have its
+-- plan: by transaction where a window begins, along the positions within it.
+create function triggers.read_events(p_prev pg_snapshot, p_next pg_snapshot, p_after bigint, p_topics text[], p_limit int)
+returns setof feed.events
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+declare
+  v_open xid8[] := array(select pg_snapshot_xip(p_prev));
+  v_from xid8 := pg_snapshot_xmax(p_prev);
+begin
+  if p_after is null then
+    return query
+    with found as materialized (
+      select e.* from feed.events e
+      where e.xid = any (v_open) and pg_visible_in_snapshot(e.xid, p_next) and e.topic = any (p_topics)
+      union all
+      select e.* from feed.events e
+      where e.xid >= v_from and pg_visible_in_snapshot(e.xid, p_next) and e.topic = any (p_topics)
+    )
+    select f.* from found f order by f.position limit p_limit;
+  else
+    return query
+    select e.* from feed.events e
+    where e.position > p_after and (e.xid >= v_from or e.xid = any (v_open))
+      and pg_visible_in_snapshot(e.xid, p_next) and e.topic = any (p_topics)
+    order by e.position limit p_limit;
+  end if;
+end
+$$;
+
+-- Whether who registered a trigger may read what the event tells of.
+create function triggers.may_read(p_event feed.events, p_principal_id uuid, p_scopes text[]) returns boolean
+language sql stable
+as $$
+  select case
+    when not triggers.has_scope(p_scopes, triggers.scope_of((p_event).topic)) then false
+    when (p_event).topic operator(pg_catalog.=) any ('{messages,snapshots}') then
+      (select p.owner_id from registry.projects p where p.id operator(pg_catalog.=) (p_event).project_id)
+        operator(pg_catalog.=) p_principal_id
+      or (select m.role from auth.project_members m
+        where m.project_id operator(pg_catalog.=) (p_event).project_id and m.principal_id operator(pg_catalog.=) p_principal_id) is not null
+    when (p_event).topic operator(pg_catalog.=) 'sync_changes' then
+      (p_event).user_id operator(pg_catalog.=) p_principal_id
+      or (select m.role from auth.space_members m
+        where m.space_id operator(pg_catalog.=) (p_event).space_id and m.principal_id operator(pg_catalog.=) p_principal_id) is not null
+    else true
+  end
+$$;
+
+-- The collection and the kind of change that a trigger means, if the event is of any: array[collection, op], or null.
+create function triggers.meant(p_event feed.events, p_glob text, p_ops text[]) returns text[]
+language sql stable
+as $$
+  select case
+    when (p_event).topic operator(pg_catalog.=) 'sync_changes' then (
+      select array[w.collection, w.op] from (
+        select pg_catalog.concat('sync:', (p_event).entity_id, ':', x ->> 0) as collection, x ->> 1 as op
+        from pg_catalog.jsonb_array_elements((p_event).data -> 'writes') x
+      ) w
+      where triggers.glob_matches(p_glob, w.collection) and (p_ops operator(pg_catalog.=) '{}' or w.op operator(pg_catalog.=) any (p_ops))
+      order by 1 limit 1
+    )
+    when triggers.glob_matches(p_glob, (p_event).topic)
+      and (p_ops operator(pg_catalog.=) '{}' or (p_event).op operator(pg_catalog.=) any (p_ops))
+    then array[(p_event).topic, (p_event).op]
+  end
+$$;
+
+create function triggers.rfc3339(p_at timestamptz) returns text
+language sql stable
+as $$ select pg_catalog.to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') $$;
+
+create function triggers.event_payload(p_event feed.events, p_collection text, p_op text) returns jsonb
+language sql stable
+as $$
+  select pg_catalog.jsonb_build_object(
+    'type', pg_catalog.concat(p_collection, '.', p_op), 'timestamp', triggers.rfc3339((p_event).at),
+    'position', (p_event).position::text, 'collection', p_collection, 'op', pg_catalog.upper(p_op),
+    'entityId', (p_event).entity_id, 'projectId', (p_event).project_id, 'agentId', (p_event).agent_id,
+    'principalId', (p_event).principal_id, 'changed', (p_event).changed, 'depth', (p_event).depth, 'data', (p_event).data)
+$$;
+
+create function triggers.letter_payload(p_letter triggers.dead_letters) returns jsonb
+language sql stable
+as $$
+  select pg_catalog.jsonb_build_object('type', 'dead_letter', 'timestamp', triggers.rfc3339((p_letter).created_at),
+    'deadLetter', pg_catalog.jsonb_build_object(
+      'id', (p_letter).id, 'source', pg_catalog.upper((p_letter).source_kind), 'projectId', (p_letter).project_id,
+      'triggerId', (p_letter).trigger_id, 'scriptId', (p_letter).script_id, 'principalId', (p_letter).principal_id,
+      'attempts', (p_letter).attempts, 'firstError', (p_letter).first_error, 'lastError', (p_letter).last_error,
+      'depth', (p_letter).depth, 'payload', (p_letter).payload))
+$$;
+
+-- Whether a dead letter is for the registrant of a trigger to see, as the policies have it.
+create function triggers.may_read_letter(p_letter triggers.dead_letters, p_principal_id uuid, p_scopes text[]) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select triggers.has_scope(p_scopes, 'triggers:admin') and (
+    p_letter.principal_id = p_principal_id or triggers.is_owner(p_letter.project_id, p_principal_id)
+    or ('admin' = any (p_scopes) and (p_letter.project_id is null or triggers.is_ownerless(p_letter.project_id))))
+$$;
+
+-- What of these events sets off which trigger; depth is that of the outbox row to come.
+create function triggers.find_matches(p_events feed.events[], p_max_depth int)
+returns table (trigger_id uuid, condition text, payload jsonb, depth int, dead_letter_id uuid)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with event as materialized (
+    select e as row, e.xid, e.topic, e.project_id, e.position, e.depth from unnest(p_events) e
+  ), enabled as materialized (
+    select t.id, t.project_id, t.kind, t.condition, t.active_from, t.registered_by_principal, k.collection_glob, k.ops, d.source_filter,
+      d.trigger_id_filter, d.script_id_filter, array(select unnest(t.scopes) intersect select unnest(p.scopes)) as scopes
+    from triggers.triggers t
+    join auth.principals p on p.id = t.registered_by_principal and p.disabled_at is null
+    left join triggers.kv_trigger_details k on k.trigger_id = t.id
+    left join triggers.dead_letter_trigger_details d on d.trigger_id = t.id
+    where t.enabled and t.kind in ('kv', 'dead_letter')
+  ), pair as (
+    select e as event, t as trigger from event e join enabled t on t.project_id = e.project_id
+    union all
+    select e, t from event e join enabled t on t.project_id is null
+  ), found as (
+    select (p.event).position, p.trigger, (p.event).depth as depth, null::uuid as dead_letter_id,
+      (p.event).row as event, triggers.meant((p.event).row, (p.trigger).collection_glob, (p.trigger).ops) as meant, null::triggers.dead_letters as letter
+    from pair p
+    where (p.trigger).kind = 'kv' and (p.event).topic <> 'dead_letters'
+      and not pg_visible_in_snapshot((p.event).xid, (p.trigger).active_from)
+    union all
+    select (p.event).position, p.trigger, l.depth + 1, l.id, null::feed.events, null, l
+    from pair p join triggers.dead_letters l on l.id = ((p.event).row).entity_id::uuid
+    where (p.trigger).kind = 'dead_letter' and (p.event).topic = 'dead_letters'
+      and not pg_visible_in_snapshot((p.event).xid, (p.trigger).active_from)
+      and l.resolved_at is null
+      -- One beyond the limit may be told of; what its handlers set off, and they again, ends there.
+      and l.depth <= p_max_depth
+      and ((p.trigger).source_filter is null or (p.trigger).source_filter = l.source_kind)
+      and ((p.trigger).trigger_id_filter is null or (p.trigger).trigger_id_filter = l.trigger_id)
+      and ((p.trigger).script_id_filter is null or (p.trigger).script_id_filter = l.script_id)
+      and triggers.may_read_letter(l, (p.trigger).registered_by_principal, (p.trigger).scopes)
+  )
+  select (f.trigger).id, (f.trigger).condition,
+    case when f.dead_letter_id is null then triggers.event_payload(f.event, f.meant[1], f.meant[2]) else triggers.letter_payload(f.letter) end,
+    f.depth::int, f.dead_letter_id
+  from found f
+  where f.dead_letter_id is not null
+    or (f.meant is not null and triggers.may_read(f.event, (f.trigger).registered_by_principal, (f.trigger).scopes))
+  order by f.position, (f.trigger).id
+$$;
+
+create function triggers.begin_match(p_limit int, p_max_depth int)
+returns table (outcome text, event_count int, matched_count int, candidates json)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_state triggers.state;
+  v_topics text[];
+  v_next pg_snapshot;
+  v_events feed.events[];
+  v_count int;
+  v_matched int := 0;
+  v_unconditional triggers.match[];
+  v_candidates json;
+begin
+  select * into v_state from triggers.state s for update skip locked;
+  if not found then
+    return query select 'busy', 0, 0, null::json;
+    return;
+  end if;
+  v_next := coalesce(v_state.next, pg_current_snapshot());
+  select array_agg(distinct topic) into v_topics from (
+    select unnest(triggers.topics_of(k.collection_glob)) as topic
+    from triggers.triggers t join triggers.kv_trigger_details k on k.trigger_id = t.id where t.enabled and t.kind = 'kv'
+    union all
+    select 'dead_letters' from triggers.triggers t where t.enabled and t.kind = 'dead_letter'
+  ) topics;
+  if v_topics is null then
+    -- What is registered later is told of nothing from before. But the log must still reach back to here.
+    if v_state.moved_at < clock_timestamp() - interval '1 minute' then
+      update triggers.state set prev = v_next, next = null, position = null, moved_at = clock_timestamp();
+    end if;
+    return query select 'idle', 0, 0, null::json;
+    return;
+  end if;
+  v_events := array(select e from triggers.read_events(v_state.prev, v_next, v_state.position, v_topics, p_limit) e);
+  v_count := cardinality(v_events);
+  -- After reading: what retention drops meanwhile counts.
+  if not feed.is_retained(v_state.prev) then
+    update triggers.state set prev = pg_current_snapshot(), next = null, position = null, moved_at = clock_timestamp();
+    return query select 'gap', 0, 0, null::json;
+    return;
+  end if;
+  if v_count > 0 then
+    select array_agg(row(m.trigger_id, m.payload, m.depth, m.dead_letter_id, null)::triggers.match) filter (where m.condition is null),
+      json_agg(json_build_object('trigger_id', m.trigger_id, 'condition', m.condition, 'payload', m.payload, 'depth', m.depth,
+        'dead_letter_id', m.dead_letter_id)) filter (where m.condition is not null)
+    into v_unconditional, v_candidates
+    from triggers.find_matches(v_events, p_max_depth) m;
+    if v_unconditional is not null then
+      v_matched := triggers.enqueue(v_unconditional, p_max_depth);
+    end if;
+  end if;
+  if v_count = p_limit then
+    update triggers.state set next = v_next, position = v_events[v_count].position, moved_at = clock_timestamp();
+  elsif v_count > 0 or v_state.next is not null or v_state.moved_at < clock_timestamp() - interval '1 second' then
+    update triggers.state set prev = v_next, next = null, position = null, moved_at = clock_timestamp();
+  end if;
+  return query select case when v_count = p_limit or v_state.next is not null then 'more' else 'done' end, v_count, v_matched, v_candidates;
+end
+$$;
+comment on function triggers.begin_match is
+  'Matches one page of the log: writes the outbox rows of triggers without a condition, moves on, and answers what else matches if its '
+  'condition is true of it: for the same transaction to enqueue. busy: another one is at it; idle: no trigger is enabled; gap: the '
+  'log was dropped up to here before it was matched, and is gone on with from now; more; done.';
+
+-- ---- by the clock ----------------------------------------------------------------------------------------------------
+
+create function triggers.due_crons(p_limit int)
+returns table (
+  trigger_id uuid, expression text, timezone text, catch_up text, next_due_at timestamptz, condition text, now timestamptz, next_in_ms double precision
+)
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  with enabled as (
+    select c.trigger_id, c.expression, c.timezone, c.catch_up, c.next_due_at, t.condition
+    from triggers.cron_trigger_details c
+    join triggers.triggers t on t.id = c.trigger_id and t.enabled
+    join auth.principals p on p.id = t.registered_by_principal and p.disabled_at is null
+  ), due as (
+    select * from enabled e where e.next_due_at is null or e.next_due_at <= clock_timestamp() order by e.next_due_at nulls first limit p_limit
+  )
+  select d.trigger_id, d.expression, d.timezone, d.catch_up, d.next_due_at, d.condition, clock_timestamp(), 0 from due d
+  union all
+  -- When the next one is, for whoever waits for it.
+  select null, null, null, null, null, null, clock_timestamp(), extract(epoch from min(e.next_due_at) - clock_timestamp()) * 1000
+  from enabled e where e.next_due_at > clock_timestamp() and e.next_due_at < 'infinity'
+$$;
+comment on function triggers.due_crons is 'The triggers that are due by the clock, and in a last row in how many ms the next one is.';
+
+create function triggers.fire_cron(p_trigger_id uuid, p_due_at timestamptz, p_next_due_at timestamptz, p_matches jsonb, p_max_depth int) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Whoever comes second finds another time, and fires nothing.
+  update triggers.cron_trigger_details c set next_due_at = p_next_due_at
+  where c.trigger_id = p_trigger_id and c.next_due_at is not distinct from p_due_at;
+  if not found then
+    return false;
+  end if;
+  perform triggers.enqueue_matches(p_matches, p_max_depth);
+  return true;
+end
+$$;
+comment on function triggers.fire_cron is 'Moves a trigger from one due time to the next and enqueues what was due, if it is still due as the caller saw it.';

@@ -1,0 +1,441 @@
+-- Why: what dispatchers do with the outbox: claim rows with a lease, say how each attempt ended, take back what a dead worker
+-- had; and what becomes of results that somebody waits for.
+-- Locks: nothing but the new objects. At run time rows are claimed with SKIP LOCKED; whoever needs several kinds of rows locks
+-- those of the outbox first, by id, then replies, then the rest.
+
+-- ---- claiming --------------------------------------------------------------------------------------------------------
+
+create function triggers.claim(p_worker text, p_lease_ms int, p_operations int, p_webhooks int, p_replies int)
+returns table (
+  id uuid, execution_id uuid, message_id uuid, source_kind text, lane text, payload jsonb, depth int, attempt int, late_ms double precision,
+  script_id uuid, kind text, document text, variables jsonb, url text, secret text, headers jsonb, timeout_ms int, script_deleted boolean,
+  principal_id uuid, principal_kind text, handle text, scopes text[], space_ids text[], disabled boolean
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+  with due as materialized (
+    select o.id
+    from (values ('reply', p_replies), ('operation', p_operations), ('webhook', p_webhooks)) as l (lane, most)
+    cross join lateral (
+      select o.id from triggers.outbox o
+      where o.lane = l.lane and o.claimed_by is null and o.due_at <= clock_timestamp()
+      order by o.due_at limit l.most for update skip locked
+    ) o
+  ), claimed as (
+    update triggers.outbox o set claimed_by = p_worker, claim_expires_at = clock_timestamp() + make_interval(secs => p_lease_ms / 1000.0),
+      execution_id = gen_random_uuid(), attempt = o.attempt + 1
+    from due where o.id = due.id
+    returning o.id, o.execution_id, o.message_id, o.project_id, o.source_kind, o.trigger_id, o.script_id, o.principal_id, o.scopes,
+      o.lane, o.payload, o.depth, o.attempt, o.due_at
+  ), begun as (
+    insert into triggers.executions (id, outbox_id, project_id, source_kind, trigger_id, script_id, principal_id, attempt, worker)
+    select c.execution_id, c.id, c.project_id, c.source_kind, c.trigger_id, c.script_id, c.principal_id, c.attempt, p_worker from claimed c
+  ), who as materialized (
+    select p.id, p.kind, p.handle, p.scopes, p.disabled_at is not null as disabled,
+      array(select m.space_id from auth.space_members m where m.principal_id = p.id order by m.space_id) as space_ids
+    from auth.principals p where p.id in (select c.principal_id from claimed c)
+  )
+  select c.id, c.execution_id, c.message_id, c.source_kind, c.lane, c.payload, c.depth::int, c.attempt,
+    (extract(epoch from clock_timestamp() - c.due_at) * 1000)::double precision,
+    c.script_id, s.kind, s.document, s.variables, s.url, s.secret, s.headers, s.timeout_ms, s.id is null or s.deleted_at is not null,
+    w.id, w.kind, w.handle, array(select unnest(c.scopes) intersect select unnest(w.scopes)), w.space_ids, w.disabled
+  from claimed c join who w on w.id = c.principal_id left join triggers.scripts s on s.id = c.script_id
+  order by c.due_at;
+end
+$$;
+comment on function triggers.claim is
+  'Takes due rows of the outbox for a worker, so many of each lane at most, and begins an execution of each. Others leave them alone '
+  'until the lease ends.';
+
+create function triggers.renew_claims(p_worker text, p_lease_ms int) returns int
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_renewed int;
+begin
+  -- Most are done long before: only what has used a good part of its lease.
+  update triggers.outbox o set claim_expires_at = clock_timestamp() + make_interval(secs => p_lease_ms / 1000.0)
+  from (
+    select o.id from triggers.outbox o
+    where o.claimed_by = p_worker and o.claim_expires_at < clock_timestamp() + make_interval(secs => p_lease_ms * 0.7 / 1000.0)
+    order by o.id for update skip locked
+  ) mine
+  where mine.id = o.id;
+  get diagnostics v_renewed = row_count;
+  return v_renewed;
+end
+$$;
+comment on function triggers.renew_claims is 'Lengthens the leases of what a worker is at.';
+
+create function triggers.next_due()
+returns table (due_in_ms double precision, expires_in_ms double precision)
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select extract(epoch from least(
+      (select min(due_at) from triggers.outbox where lane = 'reply' and claimed_by is null),
+      (select min(due_at) from triggers.outbox where lane = 'operation' and claimed_by is null),
+      (select min(due_at) from triggers.outbox where lane = 'webhook' and claimed_by is null)) - clock_timestamp()) * 1000,
+    extract(epoch from (select min(claim_expires_at) from triggers.outbox where claimed_by is not null) - clock_timestamp()) * 1000
+$$;
+comment on function triggers.next_due is 'In how many ms something will be due, and a lease end; null: nothing waits, nothing is claimed.';
+
+-- ---- how attempts end ------------------------------------------------------------------------------------------------
+
+-- After the n-th failure: base * 2^(n-1), base * n, or base; at most an hour, give or take a fifth.
+create function triggers.backoff_ms(p_backoff text, p_base_ms int, p_failures int, p_random double precision) returns double precision
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select least(3600000, (0.8 + 0.4 * p_random) * least(3600000, case p_backoff
+    -- Beyond that it is more than an hour whatever the base.
+    when 'exponential' then p_base_ms * power(2::double precision, least(p_failures - 1, 40))
+    when 'linear' then p_base_ms::double precision * p_failures
+    else p_base_ms::double precision
+  end))
+$$;
+comment on function triggers.backoff_ms is 'How long what failed so many times is put off; p_random from 0 to 1.';
+
+create function triggers.tell_executions(p_ids uuid[]) returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  insert into feed.events (topic, op, entity_id, project_id, user_id, data)
+  select 'executions', 'update', e.id, e.project_id, e.principal_id,
+    jsonb_build_object('status', e.status, 'trigger_id', e.trigger_id, 'script_id', e.script_id)
+  from triggers.executions e where e.id = any (p_ids)
+  order by e.finished_at, e.id
+$$;
+
+-- Whoever waited is told; where nobody does any more, it is kept where somebody finds it.
+create function triggers.reply(p_execution_ids uuid[], p_reply_tos uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  with given as (
+    select * from unnest(p_execution_ids, p_reply_tos) as g (execution_id, reply_to)
+  ), waiting as (
+    update triggers.replies r set execution_id = g.execution_id from given g where r.reply_to = g.reply_to returning r.reply_to
+  )
+  insert into triggers.abandoned_executions (reply_to, execution_id, project_id, script_id, principal_id, result, error)
+  select g.reply_to, e.id, e.project_id, e.script_id, e.principal_id, e.result, e.error
+  from given g join triggers.executions e on e.id = g.execution_id
+  where g.reply_to not in (select w.reply_to from waiting w);
+  perform pg_notify('treeline_replies', g::text) from unnest(p_reply_tos) g;
+end
+$$;
+
+create function triggers.finish(p_worker text, p_results jsonb) returns table (finished int, put_off int, buried int)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_ids uuid[];
+  v_execution_ids uuid[];
+  v_succeeded uuid[];
+  v_given_up uuid[];
+  v_put_off uuid[];
+  v_reply_tos uuid[];
+  v_replied uuid[];
+  v_burials triggers.burial[];
+begin
+  -- What was taken back from this worker meanwhile is somebody else's: its late result changes nothing.
+  with given as materialized (
+    select r.id, r.execution_id, r.status, r.permanent
+    from jsonb_to_recordset(p_results) as r (id uuid, execution_id uuid, status text, permanent boolean)
+  ), ours as materialized (
+    select o.id, o.execution_id, o.reply_to, g.status,
+      g.permanent or o.reply_to is not null or o.failures + 1 >= o.retry_max_attempts as over
+    from triggers.outbox o join given g on g.id = o.id and g.execution_id = o.execution_id
+    where o.claimed_by = p_worker
+    order by o.id for update of o
+  )
+  select array_agg(o.id), array_agg(o.execution_id), array_agg(o.id) filter (where o.status = 'succeeded'),
+    array_agg(o.id) filter (where o.status <> 'succeeded' and o.over), array_agg(o.id) filter (where o.status <> 'succeeded' and not o.over),
+    array_agg(o.reply_to) filter (where o.reply_to is not null), array_agg(o.execution_id) filter (where o.reply_to is not null)
+  into v_ids, v_execution_ids, v_succeeded, v_given_up, v_put_off, v_reply_tos, v_replied
+  from ours o;
+  if v_ids is null then
+    return query select 0, 0, 0;
+    return;
+  end if;
+  update triggers.executions e set status = r.status, finished_at = clock_timestamp(), result = r.result, error = r.error
+  from jsonb_to_recordset(p_results) as r (execution_id uuid, status text, result jsonb, error text)
+  where e.id = r.execution_id and e.id = any (v_execution_ids);
+
+  if v_put_off is not null then
+    update triggers.outbox o set claimed_by = null, claim_expires_at = null, execution_id = null, failures = o.failures + 1,
+      first_error = coalesce(o.first_error, r.error),
+      due_at = clock_timestamp() + make_interval(secs => greatest(
+        triggers.backoff_ms(o.retry_backoff, o.retry_base_ms, o.failures + 1, random()), least(r.retry_after_ms, 3600000)) / 1000.0)
+    from jsonb_to_recordset(p_results) as r (id uuid, error text, retry_after_ms double precision)
+    where o.id = r.id and o.id = any (v_put_off);
+  end if;
+
+  if v_given_up is not null then
+    with gone as (
+      delete from triggers.outbox o using jsonb_to_recordset(p_results) as r (id uuid, error text)
+      where o.id = r.id and o.id = any (v_given_up)
+      returning o.message_id, o.project_id, o.source_kind, o.trigger_id, o.script_id, o.principal_id, o.scopes, o.payload, o.attempt,
+        o.first_error, r.error, o.retry_max_attempts, o.retry_backoff, o.retry_base_ms, o.depth, o.dead_letter_id, o.reply_to
+    ), failed as (
+      update triggers.dead_letters d set resolution = 'handler_failed' from gone g where d.id = g.dead_letter_id and d.resolution is null
+    )
+    -- Whoever waited is told by the reply; what handles a dead letter makes no further one.
+    select array_agg(row(g.message_id, g.project_id, g.source_kind, g.trigger_id, g.script_id, g.principal_id, g.scopes, g.payload, g.attempt,
+      g.first_error, g.error, g.retry_max_attempts, g.retry_backoff, g.retry_base_ms, g.depth)::triggers.burial)
+      filter (where g.dead_letter_id is null and g.reply_to is null)
+    into v_burials from gone g;
+    if v_burials is not null then
+      perform triggers.bury(v_burials);
+    end if;
+  end if;
+
+  if v_succeeded is not null then
+    with done as (
+      delete from triggers.outbox o where o.id = any (v_succeeded) returning o.dead_letter_id
+    )
+    update triggers.dead_letters d set resolved_at = clock_timestamp(), resolution = 'handled_by_script'
+    from done where d.id = done.dead_letter_id and d.resolved_at is null;
+  end if;
+
+  perform triggers.tell_executions(v_execution_ids);
+  if v_replied is not null then
+    perform triggers.reply(v_replied, v_reply_tos);
+  end if;
+  return query select cardinality(v_ids), coalesce(cardinality(v_put_off), 0), coalesce(cardinality(v_burials), 0);
+end
+$$;
+comment on function triggers.finish is
+  'How attempts of a worker ended: [{"id", "execution_id", "status", "result", "error", "permanent", "retry_after_ms"}]. What succeeded '
+  'leaves the outbox, what failed is put off or becomes a dead letter.';
+
+-- ---- what a dead worker had ------------------------------------------------------------------------------------------
+
+create function triggers.reclaim(p_limit int) returns table (reclaimed int, buried int)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  -- A process that dies of what it runs dies of it again. That it was not even begun is likelier, so not at the first time.
+  v_most_losses constant int := 10;
+  v_ids uuid[];
+  v_execution_ids uuid[];
+  v_waited uuid[];
+  v_reply_tos uuid[];
+  v_replied uuid[];
+  v_given_up uuid[];
+  v_burials triggers.burial[];
+  v_error constant text := 'Its worker stopped answering while it was at it.';
+begin
+  select array_agg(l.id), array_agg(l.execution_id), array_agg(l.id) filter (where l.reply_to is not null),
+    array_agg(l.reply_to) filter (where l.reply_to is not null), array_agg(l.execution_id) filter (where l.reply_to is not null),
+    array_agg(l.id) filter (where l.reply_to is null and l.attempt - l.failures >= v_most_losses)
+  into v_ids, v_execution_ids, v_waited, v_reply_tos, v_replied, v_given_up
+  from (
+    select o.id, o.execution_id, o.reply_to, o.attempt, o.failures from triggers.outbox o
+    where o.claimed_by is not null and o.claim_expires_at <= clock_timestamp()
+    order by o.claim_expires_at limit p_limit for update skip locked
+  ) l;
+  if v_ids is null then
+    return query select 0, 0;
+    return;
+  end if;
+  update triggers.executions e set status = 'lost', finished_at = clock_timestamp(), error = v_error where e.id = any (v_execution_ids);
+  delete from triggers.outbox o where o.id = any (v_waited);
+  if v_given_up is not null then
+    with gone as (
+      delete from triggers.outbox o where o.id = any (v_given_up)
+      returning o.message_id, o.project_id, o.source_kind, o.trigger_id, o.script_id, o.principal_id, o.scopes, o.payload, o.attempt,
+        o.first_error, o.retry_max_attempts, o.retry_backoff, o.retry_base_ms, o.depth, o.dead_letter_id
+    ), failed as (
+      update triggers.dead_letters d set resolution = 'handler_failed' from gone g where d.id = g.dead_letter_id and d.resolution is null
+    )
+    select array_agg(row(g.message_id, g.project_id, g.source_kind, g.trigger_id, g.script_id, g.principal_id, g.scopes, g.payload, g.attempt,
+      g.first_error, format('%s workers stopped answering while they were at it.', v_most_losses), g.retry_max_attempts, g.retry_backoff,
+      g.retry_base_ms, g.depth)::triggers.burial) filter (where g.dead_letter_id is null)
+    into v_burials from gone g;
+    if v_burials is not null then
+      perform triggers.bury(v_burials);
+    end if;
+  end if;
+  update triggers.outbox o set claimed_by = null, claim_expires_at = null, execution_id = null where o.id = any (v_ids);
+  perform triggers.tell_executions(v_execution_ids);
+  if v_replied is not null then
+    perform triggers.reply(v_replied, v_reply_tos);
+  end if;
+  perform pg_notify('treeline_outbox', '');
+  return query select cardinality(v_ids), coalesce(cardinality(v_burials), 0);
+end
+$$;
+comment on function triggers.reclaim is 'Takes back what workers had whose leases ended: their executions are lost, and others begin anew; but not what somebody waited for.';
+
+-- A worker that goes away in order gives back what it has not begun.
+create function triggers.give_back(p_worker text, p_ids uuid[]) returns int
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_execution_ids uuid[];
+begin
+  with mine as materialized (
+    select o.id, o.execution_id from triggers.outbox o where o.id = any (p_ids) and o.claimed_by = p_worker order by o.id for update
+  ), free as (
+    update triggers.outbox o set claimed_by = null, claim_expires_at = null, execution_id = null, attempt = o.attempt - 1
+    from mine where o.id = mine.id
+  )
+  select array_agg(m.execution_id) into v_execution_ids from mine m;
+  delete from triggers.executions e where e.id = any (v_execution_ids);
+  if v_execution_ids is not null then
+    perform pg_notify('treeline_outbox', '');
+  end if;
+  return coalesce(cardinality(v_execution_ids), 0);
+end
+$$;
+comment on function triggers.give_back is 'For a worker that goes away: what it claimed and has not begun is anybody''s again, as if it had never been claimed.';
+
+-- ---- who waits for a result ------------------------------------------------------------------------------------------
+
+create function triggers.collect_reply(p_reply_to uuid)
+returns table (execution_id uuid, status text, result jsonb, error text)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  return query
+  with mine as (
+    delete from triggers.replies r where r.reply_to = p_reply_to and r.execution_id is not null returning r.execution_id
+  )
+  select e.id, e.status, e.result, e.error from mine join triggers.executions e on e.id = mine.execution_id;
+end
+$$;
+comment on function triggers.collect_reply is 'The result that somebody waits for, once it is there; no row: not yet.';
+
+create function triggers.leave_reply(p_reply_to uuid) returns text
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row triggers.outbox;
+  v_reply triggers.replies;
+begin
+  select * into v_row from triggers.outbox o where o.reply_to = p_reply_to for update;
+  delete from triggers.replies r where r.reply_to = p_reply_to returning * into v_reply;
+  if v_reply.execution_id is not null then
+    perform triggers.abandon(array[v_reply.execution_id], array[p_reply_to]);
+    return 'finished';
+  elsif v_row.id is not null and v_row.claimed_by is null then
+    delete from triggers.outbox o where o.id = v_row.id;
+    return 'never begun';
+  end if;
+  return case when v_row.id is null then 'gone' else 'running' end;
+end
+$$;
+comment on function triggers.leave_reply is
+  'Whoever waited leaves: what was not begun is not run, what is finished is kept as abandoned, and what runs will be when it ends. '
+  'Answers which of these it was: never begun, finished, running; or gone.';
+
+create function triggers.abandon(p_execution_ids uuid[], p_reply_tos uuid[]) returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  insert into triggers.abandoned_executions (reply_to, execution_id, project_id, script_id, principal_id, result, error)
+  select g.reply_to, e.id, e.project_id, e.script_id, e.principal_id, e.result, e.error
+  from unnest(p_execution_ids, p_reply_tos) as g (execution_id, reply_to) join triggers.executions e on e.id = g.execution_id
+$$;
+
+-- Who waited in a gateway that died took nothing away.
+create function triggers.sweep_replies() returns int
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_count int;
+  v_execution_ids uuid[];
+  v_reply_tos uuid[];
+begin
+  delete from triggers.outbox o where o.claimed_by is null
+    and o.reply_to in (select r.reply_to from triggers.replies r where r.wait_until < clock_timestamp() - interval '30 seconds');
+  with late as (
+    select r.reply_to, r.execution_id from triggers.replies r
+    where r.wait_until < clock_timestamp() - interval '30 seconds' order by r.reply_to for update skip locked
+  ), gone as (
+    delete from triggers.replies r using late where r.reply_to = late.reply_to returning r.reply_to, r.execution_id
+  )
+  select count(*), array_agg(g.execution_id) filter (where g.execution_id is not null),
+    array_agg(g.reply_to) filter (where g.execution_id is not null)
+  into v_count, v_execution_ids, v_reply_tos from gone g;
+  perform triggers.abandon(v_execution_ids, v_reply_tos);
+  return v_count;
+end
+$$;
+comment on function triggers.sweep_replies is 'What nobody came for who should have by now is kept as abandoned.';
+
+-- ---- what an operator asks -------------------------------------------------------------------------------------------
+
+create function triggers.health()
+returns table (due bigint, claimed bigint, waiting bigint, oldest_due_at timestamptz, unresolved_dead_letters bigint)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select count(*) filter (where o.claimed_by is null and o.due_at <= clock_timestamp()),
+    count(*) filter (where o.claimed_by is not null),
+    count(*) filter (where o.claimed_by is null and o.due_at > clock_timestamp()),
+    min(o.due_at) filter (where o.claimed_by is null and o.due_at <= clock_timestamp()),
+    (select count(*) from triggers.dead_letters d where d.resolved_at is null)
+  from triggers.outbox o
+$$;
+comment on function triggers.health is 'How much waits in the outbox of the whole fleet, since when, and how many dead letters nobody has seen to.';
+
+-- ---- retention -------------------------------------------------------------------------------------------------------
+
+create function triggers.drop_old(p_dead_letter_days int, p_abandoned_days int, p_execution_days int) returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_dropped bigint := 0;
+  v_count bigint;
+begin
+  delete from triggers.dead_letters where resolved_at < clock_timestamp() - make_interval(days => p_dead_letter_days);
+  get diagnostics v_count = row_count;
+  v_dropped := v_dropped + v_count;
+  delete from triggers.abandoned_executions where created_at < clock_timestamp() - make_interval(days => p_abandoned_days);
+  get diagnostics v_count = row_count;
+  v_dropped := v_dropped + v_count;
+  delete from triggers.executions where status <> 'running' and started_at < clock_timestamp() - make_interval(days => p_execution_days);
+  get diagnostics v_count = row_count;
+  v_dropped := v_dropped + v_count;
+  delete from triggers.received_messages where received_at < clock_timestamp() - interval '1 day';
+  delete from triggers.scripts s where s.deleted_at is not null
+    and not exists (select from triggers.outbox o where o.script_id = s.id)
+    and not exists (select from triggers.executions e where e.script_id = s.id)
+    and not exists (select from triggers.dead_letters d where d.script_id = s.id)
+    and not exists (select from triggers.abandoned_executions a where a.script_id = s.id);
+  return v_dropped;
+end
+$$;
+comment on function triggers.drop_old is
+  'Deletes what is older than so many days: dead letters from when they were resolved on, never unresolved ones; executions; and deleted '
+  'scripts that nothing tells of any more.';
+
+revoke execute on all functions in schema triggers from public;
+grant execute on function triggers.glob_matches, triggers.is_ownerless, triggers.save_script, triggers.delete_script,
+  triggers.create_trigger, triggers.update_trigger, triggers.delete_trigger, triggers.save_route, triggers.delete_route,
+  triggers.resolve_dead_letters, triggers.invoke, triggers.find_route, triggers.receive, triggers.collect_reply, triggers.leave_reply,
+  triggers.health to treeline_runtime;
+
+update registry.metadata set value = '1.5.0' where key = 'schema_version';

@@ -1,0 +1,26 @@
+import type { Replies } from './dispatcher/replies.ts';
+
+/** What a trigger or route gets that says nothing about retries; written into its row. */
+export interface RetrySettings {
+  maxAttempts: number;
+  backoff: 'exponential' | 'linear' | 'constant';
+  /** Milliseconds. */
+  baseMs: number;
+}
+
+/** What the use cases of triggers need of the gateway that they run in. */
+export interface TriggersContext {
+  retryDefaults: RetrySettings;
+  /** How many scripts may set off one another. */
+  maxDepth: number;
+  /** Why a document cannot be a script's; null: it can. */
+  checkDocument(document: string): string | null;
+  /** Who waits in this gateway for a script's result. */
+  replies: Replies;
+}
+
+declare module '../auth/context.ts' {
+  interface RequestContext {
+    triggers: TriggersContext;
+  }
+}

@@ -1,0 +1,96 @@
+import type { Pool } from 'pg';
+import type { Feed } from '../../feed/feed.ts';
+import type { Logger } from '../../kernel/logger.ts';
+import type { Expressions } from '../expression/expressions.ts';
+import { planCron } from '../trigger/cron.ts';
+import { type Loop, startLoop } from './loop.ts';
+import { testCandidates } from './matcher.ts';
+import { type DueCron, fireCron, listDueCrons, type Match } from './store.ts';
+
+/**
+ * Fires what is due by the clock. Every dispatcher waits for the next time; the one whose statement finds the due time still
+ * there fires, the others find it moved on. All by the database's clock.
+ */
+export interface ClockOptions {
+  pool: Pool;
+  feed: Feed;
+  log: Logger;
+  expressions: Expressions;
+  maxDepth: number;
+}
+
+/** Registering is heard of, so this only mends what was lost. */
+const backstopMs = 60_000;
+
+export function startClock(options: ClockOptions): Loop {
+  const { pool, feed, log } = options;
+  const loop = startLoop({
+    name: 'firing what is due by the clock',
+    log,
+    restMs: 10,
+    backstopMs,
+    round: async () => {
+      const { due, nextInMs } = await listDueCrons(pool);
+      for (const cron of due) await fire(cron, options);
+      // Of what was due the next time is to be found out, and there may be more of it.
+      if (due.length > 0) loop.wake();
+      else if (nextInMs !== null) loop.wakeIn(Math.max(1, Math.ceil(nextInMs)));
+    },
+  });
+  const unhear = feed.onSignal('treeline_triggers', () => loop.wake());
+  return {
+    ...loop,
+    stop: async () => {
+      unhear();
+      await loop.stop();
+    },
+  };
+}
+
+async function fire(cron: DueCron, { pool, log, expressions, maxDepth }: ClockOptions): Promise<void> {
+  const { trigger_id: triggerId, expression, timezone, catch_up: catchUp, next_due_at: dueAt } = cron;
+  const plan = await planned(cron);
+  if (plan === null) {
+    // Written past the API, which refuses such a one. Never due, and told of, until somebody changes it.
+    log.warn({ triggerId, expression, timezone }, 'a cron trigger cannot be understood and is never due');
+    await fireCron(pool, { triggerId, dueAt, nextDueAt: 'infinity', matches: [], maxDepth });
+    return;
+  }
+  const events = plan.fire.map((at) => ({
+    type: 'cron',
+    timestamp: new Date().toISOString(),
+    dueAt: at.toISOString(),
+    missed: plan.missed,
+  }));
+  await fireCron(pool, {
+    triggerId,
+    dueAt,
+    nextDueAt: plan.next?.toISOString() ?? 'infinity',
+    matches: await passing(cron, events, expressions),
+    maxDepth,
+  });
+
+  async function planned({ now }: DueCron) {
+    try {
+      return planCron({
+        expression,
+        timezone,
+        catchUp,
+        dueAt: dueAt === null ? null : new Date(dueAt),
+        now: new Date(now),
+      });
+    } catch {
+      return null;
+    }
+  }
+}
+
+async function passing(cron: DueCron, events: readonly object[], expressions: Expressions): Promise<Match[]> {
+  const { trigger_id, condition } = cron;
+  const candidates = events.map((payload) => ({ trigger_id, payload, depth: 0, dead_letter_id: null }));
+  if (condition === null) return candidates.map((candidate) => ({ ...candidate, error: null }));
+  return testCandidates(
+    candidates.map((candidate) => ({ ...candidate, condition })),
+    expressions,
+  );
+}

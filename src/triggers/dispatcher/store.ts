@@ -1,0 +1,216 @@
+import type { Pool, PoolClient } from 'pg';
+import type { Viewer } from '../../auth/context.ts';
+import type { Outcome } from '../execution/model.ts';
+
+/**
+ * What dispatchers ask of the database, as the role that owns the schema: nothing of it is open to requests. Each statement
+ * is prepared once for each connection.
+ */
+
+/** A row of the outbox that a worker claimed, with the script to run and as whom. */
+export interface ClaimedRow {
+  id: string;
+  execution_id: string;
+  message_id: string;
+  source_kind: string;
+  lane: keyof LaneCounts;
+  payload: Readonly<Record<string, unknown>>;
+  depth: number;
+  attempt: number;
+  /** How long it was due before it was claimed, in milliseconds. */
+  late_ms: number;
+  script_id: string;
+  kind: 'operation' | 'webhook' | null;
+  document: string | null;
+  variables: unknown;
+  url: string | null;
+  secret: string | null;
+  headers: Readonly<Record<string, string>>;
+  timeout_ms: number;
+  script_deleted: boolean;
+  principal_id: string;
+  principal_kind: Viewer['kind'];
+  handle: string;
+  scopes: string[];
+  space_ids: string[];
+  disabled: boolean;
+}
+
+export interface LaneCounts {
+  operation: number;
+  webhook: number;
+  reply: number;
+}
+
+export async function claimRows(
+  pool: Pool,
+  { worker, leaseMs, most }: { worker: string; leaseMs: number; most: LaneCounts },
+): Promise<ClaimedRow[]> {
+  const { rows } = await pool.query<ClaimedRow>({
+    name: 'triggers.claim',
+    text: `select id, execution_id, message_id, source_kind, lane, payload, depth, attempt, late_ms, script_id, kind, document, variables,
+      url, secret, headers, timeout_ms, script_deleted, principal_id, principal_kind, handle, scopes, space_ids, disabled
+      from triggers.claim($1, $2, $3, $4, $5)`,
+    values: [worker, leaseMs, most.operation, most.webhook, most.reply],
+  });
+  return rows;
+}
+
+/** How an attempt of a claimed row ended. */
+export interface Ending {
+  id: string;
+  executionId: string;
+  outcome: Outcome;
+}
+
+export interface FinishCounts {
+  finished: number;
+  put_off: number;
+  buried: number;
+}
+
+export async function finishRows(pool: Pool, worker: string, endings: readonly Ending[]): Promise<FinishCounts> {
+  const results = endings.map(({ id, executionId, outcome }) => ({
+    id,
+    execution_id: executionId,
+    status: outcome.status,
+    result: outcome.status === 'timed_out' ? null : (outcome.result ?? null),
+    error: outcome.status === 'succeeded' ? null : outcome.error,
+    permanent: outcome.status === 'failed' && outcome.permanent,
+    retry_after_ms: outcome.status === 'failed' ? outcome.retryAfterMs : null,
+  }));
+  const { rows } = await pool.query<FinishCounts>({
+    name: 'triggers.finish',
+    text: 'select finished, put_off, buried from triggers.finish($1, $2::jsonb)',
+    values: [worker, JSON.stringify(results)],
+  });
+  return rows[0] ?? { finished: 0, put_off: 0, buried: 0 };
+}
+
+export async function giveBackRows(pool: Pool, worker: string, ids: readonly string[]): Promise<void> {
+  await pool.query('select triggers.give_back($1, $2::uuid[])', [worker, ids]);
+}
+
+export async function renewClaims(pool: Pool, worker: string, leaseMs: number): Promise<void> {
+  await pool.query({
+    name: 'triggers.renew_claims',
+    text: 'select triggers.renew_claims($1, $2)',
+    values: [worker, leaseMs],
+  });
+}
+
+const mostReclaimed = 1_000;
+
+/** @returns how many rows were taken back from workers that stopped answering */
+export async function reclaimRows(pool: Pool): Promise<number> {
+  const { rows } = await pool.query<{ reclaimed: number }>({
+    name: 'triggers.reclaim',
+    text: 'select reclaimed from triggers.reclaim($1)',
+    values: [mostReclaimed],
+  });
+  return rows[0]?.reclaimed ?? 0;
+}
+
+export interface NextDue {
+  /** In milliseconds; null: nothing waits. */
+  due_in_ms: number | null;
+  /** When the first lease ends; null: nothing is claimed. */
+  expires_in_ms: number | null;
+}
+
+export async function nextDue(pool: Pool): Promise<NextDue> {
+  const { rows } = await pool.query<NextDue>({
+    name: 'triggers.next_due',
+    text: 'select due_in_ms::float8 as due_in_ms, expires_in_ms::float8 as expires_in_ms from triggers.next_due()',
+  });
+  return rows[0] ?? { due_in_ms: null, expires_in_ms: null };
+}
+
+export async function sweepReplies(pool: Pool): Promise<void> {
+  await pool.query('select triggers.sweep_replies()');
+}
+
+// ---- matching ------------------------------------------------------------------------------------------------------
+
+/** Something that matches if the trigger's condition is true of it. */
+export interface Candidate {
+  trigger_id: string;
+  condition: string;
+  payload: unknown;
+  depth: number;
+  dead_letter_id: string | null;
+}
+
+export interface MatchedPage {
+  outcome: 'busy' | 'idle' | 'gap' | 'more' | 'done';
+  event_count: number;
+  matched_count: number;
+  candidates: Candidate[] | null;
+}
+
+export async function beginMatch(client: PoolClient, pageSize: number, maxDepth: number): Promise<MatchedPage> {
+  const { rows } = await client.query<MatchedPage>({
+    name: 'triggers.begin_match',
+    text: 'select outcome, event_count, matched_count, candidates from triggers.begin_match($1, $2)',
+    values: [pageSize, maxDepth],
+  });
+  const [row] = rows;
+  if (row === undefined) throw new Error('triggers.begin_match answers one row');
+  return row;
+}
+
+/** Something that matched; with an error it becomes a dead letter instead. */
+export interface Match {
+  trigger_id: string;
+  payload: unknown;
+  depth: number;
+  dead_letter_id: string | null;
+  error: string | null;
+}
+
+/** @returns how many rows of the outbox were written */
+export async function enqueueMatches(client: PoolClient, matches: readonly Match[], maxDepth: number): Promise<number> {
+  const { rows } = await client.query<{ written: number }>(
+    'select triggers.enqueue_matches($1::jsonb, $2) as written',
+    [JSON.stringify(matches), maxDepth],
+  );
+  return rows[0]?.written ?? 0;
+}
+
+// ---- the clock -----------------------------------------------------------------------------------------------------
+
+export interface DueCron {
+  trigger_id: string;
+  expression: string;
+  timezone: string;
+  catch_up: 'skip' | 'once' | 'all';
+  /** Null: nobody worked it out yet. With microseconds, and compared as it is. */
+  next_due_at: string | null;
+  condition: string | null;
+  /** By the database's clock. */
+  now: string;
+}
+
+const mostDueCrons = 200;
+
+/** @returns what is due, and in how many milliseconds the next one is; null: none */
+export async function listDueCrons(pool: Pool): Promise<{ due: DueCron[]; nextInMs: number | null }> {
+  const { rows } = await pool.query<Partial<DueCron> & { next_in_ms: number | null }>(
+    `select trigger_id, expression, timezone, catch_up, next_due_at, condition, now, next_in_ms from triggers.due_crons($1)`,
+    [mostDueCrons],
+  );
+  const due = rows.filter((row): row is DueCron & { next_in_ms: number } => row.trigger_id !== null);
+  return { due, nextInMs: rows.find((row) => row.trigger_id === null)?.next_in_ms ?? null };
+}
+
+/** @returns false when another dispatcher was first */
+export async function fireCron(
+  pool: Pool,
+  cron: { triggerId: string; dueAt: string | null; nextDueAt: string; matches: readonly Match[]; maxDepth: number },
+): Promise<boolean> {
+  const { rows } = await pool.query<{ fired: boolean }>(
+    'select triggers.fire_cron($1, $2::timestamptz, $3::timestamptz, $4::jsonb, $5) as fired',
+    [cron.triggerId, cron.dueAt, cron.nextDueAt, JSON.stringify(cron.matches), cron.maxDepth],
+  );
+  return rows[0]?.fired === true;
+}

@@ -1,0 +1,244 @@
+import type { Pool } from 'pg';
+import type { Feed } from '../../feed/feed.ts';
+import type { Logger } from '../../kernel/logger.ts';
+import type { Outcome } from '../execution/model.ts';
+import { startLoop } from './loop.ts';
+import {
+  type ClaimedRow,
+  claimRows,
+  type Ending,
+  type FinishCounts,
+  finishRows,
+  giveBackRows,
+  type LaneCounts,
+  nextDue,
+  renewClaims,
+} from './store.ts';
+
+/**
+ * Claims what is due, runs it, and says how it ended, each for many rows at once. What it has claimed at a time is bounded:
+ * what hangs holds its own lane only, and what others could do meanwhile is left to them.
+ */
+export interface Worker {
+  readonly inFlight: number;
+  /** Claims nothing more, gives back what it has not begun, and waits for the rest, for so long; what runs still is ended. */
+  stop(patienceMs: number): Promise<void>;
+}
+
+export interface WorkerOptions {
+  /** As executions tell of it. */
+  name: string;
+  pool: Pool;
+  feed: Feed;
+  log: Logger;
+  leaseMs: number;
+  /** Operations that run at the same time: they share the connections of requests. */
+  concurrency: number;
+  attempt: (row: ClaimedRow, stop: AbortSignal) => Promise<Outcome>;
+  onBegun: (row: ClaimedRow, waitedMs: number) => void;
+  onEnded: (row: ClaimedRow, outcome: Outcome) => void;
+  onFinished: (counts: FinishCounts) => void;
+}
+
+type Lane = keyof LaneCounts;
+
+/** Webhooks wait for others, not for us: many may be open. Whoever waits for a reply is one request of many. */
+const mostWebhooks = 64;
+const mostReplies = 32;
+/** Operations claimed ahead, so that the next ones are there when these are done: what is done in so long. */
+const aheadMs = 100;
+const mostAhead = 400;
+const mostFinishedAtOnce = 500;
+const backstopMs = 1_000;
+const outboxChannel = 'treeline_outbox';
+
+interface Job {
+  row: ClaimedRow;
+  lane: Lane;
+  claimedAt: number;
+}
+
+export function startWorker(options: WorkerOptions): Worker {
+  const { name, pool, feed, log, leaseMs, concurrency } = options;
+  const stop = new AbortController();
+  const inFlight: Record<Lane, number> = { operation: 0, webhook: 0, reply: 0 };
+  /** Operations that were claimed and wait for their turn. */
+  const ready: Job[] = [];
+  let running = 0;
+  let stopping = false;
+  let endings: { job: Job; outcome: Outcome }[] = [];
+  let finishing: Promise<void> | null = null;
+  let idle = Promise.withResolvers<void>();
+  const rate = createRate();
+
+  const total = () => inFlight.operation + inFlight.webhook + inFlight.reply;
+
+  const claiming = startLoop({
+    name: 'claiming from the outbox',
+    log,
+    restMs: 0,
+    backstopMs,
+    round: async () => {
+      const most = roomNow();
+      if (most.operation + most.webhook + most.reply === 0) return;
+      const rows = await claimRows(pool, { worker: name, leaseMs, most });
+      for (const row of rows) begin(row);
+      // As many as there was room for: there may be more, once there is room.
+      if (rows.length > 0) return claiming.wake();
+      const { due_in_ms: dueInMs } = await nextDue(pool);
+      // What is due already is being claimed by somebody else, or waits for room here, which is heard of.
+      if (dueInMs !== null && dueInMs > 0) claiming.wakeIn(Math.ceil(dueInMs));
+    },
+  });
+  const unhear = feed.onSignal(outboxChannel, () => claiming.wake());
+  const renewing = startLoop({
+    name: 'renewing leases',
+    log,
+    restMs: 0,
+    backstopMs: leaseMs / 4,
+    round: async () => {
+      if (total() > 0) await renewClaims(pool, name, leaseMs);
+    },
+  });
+
+  function roomNow(): LaneCounts {
+    if (stopping) return { operation: 0, webhook: 0, reply: 0 };
+    const ahead = Math.min(Math.max(concurrency, Math.ceil((rate.perSecond() * aheadMs) / 1_000)), mostAhead);
+    const room = ahead - inFlight.operation;
+    return {
+      // A statement for each of many little rows would cost more than they do.
+      operation: room > ahead / 2 ? room : 0,
+      webhook: mostWebhooks - inFlight.webhook,
+      reply: mostReplies - inFlight.reply,
+    };
+  }
+
+  function begin(row: ClaimedRow): void {
+    const { lane } = row;
+    const job = { row, lane, claimedAt: performance.now() };
+    if (total() === 0) idle = Promise.withResolvers<void>();
+    inFlight[lane] += 1;
+    if (lane === 'operation') {
+      ready.push(job);
+      runReady();
+    } else {
+      void run(job);
+    }
+  }
+
+  function runReady(): void {
+    while (running < concurrency) {
+      const job = ready.shift();
+      if (job === undefined) return;
+      running += 1;
+      void run(job).finally(() => {
+        running -= 1;
+        runReady();
+      });
+    }
+  }
+
+  async function run(job: Job): Promise<void> {
+    const { row } = job;
+    options.onBegun(row, row.late_ms + performance.now() - job.claimedAt);
+    const outcome = await options.attempt(row, stop.signal).catch((error: unknown): Outcome => {
+      log.error({ err: error, executionId: row.execution_id }, 'an attempt failed in a way that nobody foresaw');
+      return {
+        status: 'failed',
+        error: 'Something went wrong here. It was logged.',
+        permanent: false,
+        retryAfterMs: null,
+      };
+    });
+    options.onEnded(row, outcome);
+    endings.push({ job, outcome });
+    finishing ??= finishAll();
+  }
+
+  /** One statement at a time: what ends meanwhile goes with the next. */
+  async function finishAll(): Promise<void> {
+    // Whatever ends in the same turn of the loop goes along.
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    while (endings.length > 0) {
+      const batch = endings.slice(0, mostFinishedAtOnce);
+      endings = endings.slice(batch.length);
+      await store(batch.map(({ job: { row }, outcome }) => ({ id: row.id, executionId: row.execution_id, outcome })));
+      for (const { job } of batch) {
+        inFlight[job.lane] -= 1;
+        if (job.lane === 'operation') rate.count();
+      }
+      feed.ring();
+      claiming.wake();
+      if (total() === 0) idle.resolve();
+    }
+    finishing = null;
+  }
+
+  /** Until it is stored, or the leases have ended and others are at it. */
+  async function store(batch: readonly Ending[]): Promise<void> {
+    const giveUpAt = performance.now() + leaseMs;
+    for (let waitMs = 50; ; waitMs = Math.min(waitMs * 2, 2_000)) {
+      try {
+        options.onFinished(await finishRows(pool, name, batch));
+        return;
+      } catch (error) {
+        if (performance.now() > giveUpAt) {
+          log.error(
+            { err: error, count: batch.length },
+            'how attempts ended could not be stored: others make them again',
+          );
+          return;
+        }
+        log.warn({ err: error }, 'how attempts ended could not be stored; trying again');
+        await new Promise((resolve) => setTimeout(resolve, waitMs));
+      }
+    }
+  }
+
+  return {
+    get inFlight() {
+      return total();
+    },
+    async stop(patienceMs) {
+      stopping = true;
+      unhear();
+      await claiming.stop();
+      const unbegun = ready.splice(0).map(({ row }) => row.id);
+      inFlight.operation -= unbegun.length;
+      if (unbegun.length > 0) {
+        await giveBackRows(pool, name, unbegun).catch((error: unknown) => {
+          log.warn({ err: error }, 'what was not begun could not be given back: it is, when its lease ends');
+        });
+      }
+      if (total() > 0) {
+        const impatient = setTimeout(() => stop.abort(), patienceMs);
+        await idle.promise;
+        clearTimeout(impatient);
+      }
+      await renewing.stop();
+      await finishing;
+    },
+  };
+}
+
+/** Rows per second, of the last second or so. */
+function createRate() {
+  const halfLifeMs = 500;
+  let weight = 0;
+  let at = performance.now();
+  const decay = () => {
+    const now = performance.now();
+    weight *= 2 ** ((at - now) / halfLifeMs);
+    at = now;
+  };
+  return {
+    count() {
+      decay();
+      weight += 1;
+    },
+    perSecond() {
+      decay();
+      return (weight * Math.LN2 * 1_000) / halfLifeMs;
+    },
+  };
+}
