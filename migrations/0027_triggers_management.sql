@@ -165,8 +165,12 @@ declare
 begin
   if v_script.created_by <> p_principal_id then
     perform registry.refuse('FORBIDDEN', 'It would run in your name what somebody else may change: take a script that you saved yourself.', '{"field": "script"}');
-  elsif v_script.project_id is not null and v_script.project_id is distinct from p_project_id then
-    perform registry.refuse('INVALID', 'Expected a script of the same project, or of the whole registry.', '{"field": "script"}');
+  elsif v_script.project_id is distinct from p_project_id then
+    -- Whoever may see the one may then see the other, and what came of it.
+    perform registry.refuse('INVALID', case
+      when p_project_id is null then 'Expected a script of the whole registry, as this is: save it without a project.'
+      else 'Expected a script of the same project: save it there.'
+    end, '{"field": "script"}');
   end if;
 end
 $$;
@@ -426,7 +430,7 @@ comment on function triggers.delete_route is 'Deletes a route, and what it accep
 -- ---- dead letters ----------------------------------------------------------------------------------------------------
 
 -- Those that whoever asks may see, locked: who comes second finds out what became of them.
-create function triggers.lock_dead_letters(p_ids uuid[], p_filter jsonb, p_limit int) returns setof triggers.dead_letters
+create function triggers.lock_dead_letters(p_ids uuid[], p_filter jsonb, p_limit int, p_runnable boolean) returns setof triggers.dead_letters
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -441,6 +445,8 @@ begin
     return query
     select d.* from triggers.dead_letters d
     where d.resolved_at is null
+      -- What can never be replayed would be found again by each call, before what can.
+      and (not p_runnable or exists (select from triggers.scripts s where s.id = d.script_id and s.deleted_at is null))
       and (p_filter -> 'source' is null or d.source_kind in (select jsonb_array_elements_text(p_filter -> 'source')))
       and (p_filter ->> 'trigger_id' is null or d.trigger_id = (p_filter ->> 'trigger_id')::uuid)
       and (p_filter ->> 'script_id' is null or d.script_id = (p_filter ->> 'script_id')::uuid)
@@ -472,7 +478,7 @@ begin
       else 'The script of this dead letter was deleted, so nothing can be run: ignore it.'
     end)) filter (where d.resolved_at is not null or (p_resolution = 'replayed' and s.id is null)), '[]')
   into v_found, v_ids, v_refused
-  from triggers.lock_dead_letters(p_ids, p_filter, p_limit) d
+  from triggers.lock_dead_letters(p_ids, p_filter, p_limit, p_resolution = 'replayed') d
   left join triggers.scripts s on s.id = d.script_id and s.deleted_at is null;
   v_refused := v_refused || coalesce((
     select jsonb_agg(jsonb_build_object('id', g.id, 'code', 'NOT_FOUND', 'message', format('You have no dead letter with the id %s.', g.id)))

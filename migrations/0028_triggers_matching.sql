@@ -348,6 +348,22 @@ as $$
   order by f.position, (f.trigger).id
 $$;
 
+-- What is visible now, to whoever writes: a snapshot never counts its own transaction as open, and what this one goes on to write
+-- would be taken for read.
+create function triggers.current_snapshot() returns pg_snapshot
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case
+    when o.own is null or o.own >= pg_snapshot_xmax(o.now) then o.now
+    else concat(pg_snapshot_xmin(o.now), ':', pg_snapshot_xmax(o.now), ':', (
+      select string_agg(x.xid::text, ',' order by x.xid)
+      from (select pg_snapshot_xip(o.now) as xid union select o.own) x
+    ))::pg_snapshot
+  end
+  from (select pg_current_snapshot() as now, pg_current_xact_id_if_assigned() as own) o
+$$;
+
 create function triggers.begin_match(p_limit int, p_max_depth int)
 returns table (outcome text, event_count int, matched_count int, candidates json)
 language plpgsql
@@ -369,7 +385,7 @@ begin
     return query select 'busy', 0, 0, null::json;
     return;
   end if;
-  v_next := coalesce(v_state.next, pg_current_snapshot());
+  v_next := coalesce(v_state.next, triggers.current_snapshot());
   select array_agg(distinct topic) into v_topics from (
     select unnest(triggers.topics_of(k.collection_glob)) as topic
     from triggers.triggers t join triggers.kv_trigger_details k on k.trigger_id = t.id where t.enabled and t.kind = 'kv'
@@ -388,7 +404,7 @@ begin
   v_count := cardinality(v_events);
   -- After reading: what retention drops meanwhile counts.
   if not feed.is_retained(v_state.prev) then
-    update triggers.state set prev = pg_current_snapshot(), next = null, position = null, moved_at = clock_timestamp();
+    update triggers.state set prev = triggers.current_snapshot(), next = null, position = null, moved_at = clock_timestamp();
     return query select 'gap', 0, 0, null::json;
     return;
   end if;

@@ -15,22 +15,28 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
 as $$
 #variable_conflict use_column
+declare
+  -- Taken once: what may change from row to row is no condition for an index.
+  v_now constant timestamptz := clock_timestamp();
 begin
   return query
   with due as materialized (
-    select o.id
+    select o.place
     from (values ('reply', p_replies), ('operation', p_operations), ('webhook', p_webhooks)) as l (lane, most)
     cross join lateral (
-      select o.id from triggers.outbox o
-      where o.lane = l.lane and o.claimed_by is null and o.due_at <= clock_timestamp()
+      select o.ctid as place from triggers.outbox o
+      where o.lane = l.lane and o.claimed_by is null and o.due_at <= v_now
       order by o.due_at limit l.most for update skip locked
     ) o
   ), claimed as (
-    update triggers.outbox o set claimed_by = p_worker, claim_expires_at = clock_timestamp() + make_interval(secs => p_lease_ms / 1000.0),
+    update triggers.outbox o set claimed_by = p_worker, claim_expires_at = v_now + make_interval(secs => p_lease_ms / 1000.0),
       execution_id = gen_random_uuid(), attempt = o.attempt + 1
-    from due where o.id = due.id
+    -- By place, which is fixed once it is locked: whatever the table was like when this was planned, nothing else is looked at.
+    where o.ctid = any (array(select d.place from due d))
     returning o.id, o.execution_id, o.message_id, o.project_id, o.source_kind, o.trigger_id, o.script_id, o.principal_id, o.scopes,
       o.lane, o.payload, o.depth, o.attempt, o.due_at
   ), begun as (
@@ -42,7 +48,7 @@ begin
     from auth.principals p where p.id in (select c.principal_id from claimed c)
   )
   select c.id, c.execution_id, c.message_id, c.source_kind, c.lane, c.payload, c.depth::int, c.attempt,
-    (extract(epoch from clock_timestamp() - c.due_at) * 1000)::double precision,
+    (extract(epoch from v_now - c.due_at) * 1000)::double precision,
     c.script_id, s.kind, s.document, s.variables, s.url, s.secret, s.headers, s.timeout_ms, s.id is null or s.deleted_at is not null,
     w.id, w.kind, w.handle, array(select unnest(c.scopes) intersect select unnest(w.scopes)), w.space_ids, w.disabled
   from claimed c join who w on w.id = c.principal_id left join triggers.scripts s on s.id = c.script_id
@@ -58,13 +64,15 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  -- Taken once: what may change from row to row is no condition for an index.
+  v_now constant timestamptz := clock_timestamp();
   v_renewed int;
 begin
   -- Most are done long before: only what has used a good part of its lease.
-  update triggers.outbox o set claim_expires_at = clock_timestamp() + make_interval(secs => p_lease_ms / 1000.0)
+  update triggers.outbox o set claim_expires_at = v_now + make_interval(secs => p_lease_ms / 1000.0)
   from (
     select o.id from triggers.outbox o
-    where o.claimed_by = p_worker and o.claim_expires_at < clock_timestamp() + make_interval(secs => p_lease_ms * 0.7 / 1000.0)
+    where o.claimed_by = p_worker and o.claim_expires_at < v_now + make_interval(secs => p_lease_ms * 0.7 / 1000.0)
     order by o.id for update skip locked
   ) mine
   where mine.id = o.id;
@@ -136,11 +144,13 @@ $$;
 create function triggers.finish(p_worker text, p_results jsonb) returns table (finished int, put_off int, buried int)
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
+set plan_cache_mode = force_custom_plan
 set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
+  -- Taken once: what may change from row to row is no condition for an index.
+  v_now constant timestamptz := clock_timestamp();
   v_ids uuid[];
   v_execution_ids uuid[];
   v_succeeded uuid[];
@@ -156,7 +166,7 @@ begin
     from jsonb_to_recordset(p_results) as r (id uuid, execution_id uuid, status text, permanent boolean)
   ), ours as materialized (
     select o.id, o.execution_id, o.reply_to, g.status,
-      g.permanent or o.reply_to is not null or o.failures + 1 >= o.retry_max_attempts as over
+      coalesce(g.permanent, false) or o.reply_to is not null or o.failures + 1 >= o.retry_max_attempts as over
     from triggers.outbox o join given g on g.id = o.id and g.execution_id = o.execution_id
     where o.claimed_by = p_worker
     order by o.id for update of o
@@ -170,15 +180,16 @@ begin
     return query select 0, 0, 0;
     return;
   end if;
-  update triggers.executions e set status = r.status, finished_at = clock_timestamp(), result = r.result, error = r.error
+  update triggers.executions e set status = r.status, finished_at = v_now, result = nullif(r.result, 'null'), error = r.error
   from jsonb_to_recordset(p_results) as r (execution_id uuid, status text, result jsonb, error text)
   where e.id = r.execution_id and e.id = any (v_execution_ids);
 
   if v_put_off is not null then
     update triggers.outbox o set claimed_by = null, claim_expires_at = null, execution_id = null, failures = o.failures + 1,
       first_error = coalesce(o.first_error, r.error),
-      due_at = clock_timestamp() + make_interval(secs => greatest(
-        triggers.backoff_ms(o.retry_backoff, o.retry_base_ms, o.failures + 1, random()), least(r.retry_after_ms, 3600000)) / 1000.0)
+      due_at = v_now + make_interval(secs => greatest(
+        triggers.backoff_ms(o.retry_backoff, o.retry_base_ms, o.failures + 1, random()),
+        case when r.retry_after_ms is not null then least(r.retry_after_ms, 3600000) end) / 1000.0)
     from jsonb_to_recordset(p_results) as r (id uuid, error text, retry_after_ms double precision)
     where o.id = r.id and o.id = any (v_put_off);
   end if;
@@ -188,7 +199,7 @@ begin
       delete from triggers.outbox o using jsonb_to_recordset(p_results) as r (id uuid, error text)
       where o.id = r.id and o.id = any (v_given_up)
       returning o.message_id, o.project_id, o.source_kind, o.trigger_id, o.script_id, o.principal_id, o.scopes, o.payload, o.attempt,
-        o.first_error, r.error, o.retry_max_attempts, o.retry_backoff, o.retry_base_ms, o.depth, o.dead_letter_id, o.reply_to
+        o.first_error, coalesce(r.error, 'It failed, and its worker did not say why.') as error, o.retry_max_attempts, o.retry_backoff, o.retry_base_ms, o.depth, o.dead_letter_id, o.reply_to
     ), failed as (
       update triggers.dead_letters d set resolution = 'handler_failed' from gone g where d.id = g.dead_letter_id and d.resolution is null
     )
@@ -226,9 +237,12 @@ comment on function triggers.finish is
 create function triggers.reclaim(p_limit int) returns table (reclaimed int, buried int)
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare
+  -- Taken once: what may change from row to row is no condition for an index.
+  v_now constant timestamptz := clock_timestamp();
   -- A process that dies of what it runs dies of it again. That it was not even begun is likelier, so not at the first time.
   v_most_losses constant int := 10;
   v_ids uuid[];
@@ -246,7 +260,7 @@ begin
   into v_ids, v_execution_ids, v_waited, v_reply_tos, v_replied, v_given_up
   from (
     select o.id, o.execution_id, o.reply_to, o.attempt, o.failures from triggers.outbox o
-    where o.claimed_by is not null and o.claim_expires_at <= clock_timestamp()
+    where o.claimed_by is not null and o.claim_expires_at <= v_now
     order by o.claim_expires_at limit p_limit for update skip locked
   ) l;
   if v_ids is null then
@@ -363,15 +377,17 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  -- Taken once: what may change from row to row is no condition for an index.
+  v_now constant timestamptz := clock_timestamp();
   v_count int;
   v_execution_ids uuid[];
   v_reply_tos uuid[];
 begin
   delete from triggers.outbox o where o.claimed_by is null
-    and o.reply_to in (select r.reply_to from triggers.replies r where r.wait_until < clock_timestamp() - interval '30 seconds');
+    and o.reply_to in (select r.reply_to from triggers.replies r where r.wait_until < v_now - interval '30 seconds');
   with late as (
     select r.reply_to, r.execution_id from triggers.replies r
-    where r.wait_until < clock_timestamp() - interval '30 seconds' order by r.reply_to for update skip locked
+    where r.wait_until < v_now - interval '30 seconds' order by r.reply_to for update skip locked
   ), gone as (
     delete from triggers.replies r using late where r.reply_to = late.reply_to returning r.reply_to, r.execution_id
   )
@@ -407,19 +423,21 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  -- Taken once: what may change from row to row is no condition for an index.
+  v_now constant timestamptz := clock_timestamp();
   v_dropped bigint := 0;
   v_count bigint;
 begin
-  delete from triggers.dead_letters where resolved_at < clock_timestamp() - make_interval(days => p_dead_letter_days);
+  delete from triggers.dead_letters where resolved_at < v_now - make_interval(days => p_dead_letter_days);
   get diagnostics v_count = row_count;
   v_dropped := v_dropped + v_count;
-  delete from triggers.abandoned_executions where created_at < clock_timestamp() - make_interval(days => p_abandoned_days);
+  delete from triggers.abandoned_executions where created_at < v_now - make_interval(days => p_abandoned_days);
   get diagnostics v_count = row_count;
   v_dropped := v_dropped + v_count;
-  delete from triggers.executions where status <> 'running' and started_at < clock_timestamp() - make_interval(days => p_execution_days);
+  delete from triggers.executions where status <> 'running' and started_at < v_now - make_interval(days => p_execution_days);
   get diagnostics v_count = row_count;
   v_dropped := v_dropped + v_count;
-  delete from triggers.received_messages where received_at < clock_timestamp() - interval '1 day';
+  delete from triggers.received_messages where received_at < v_now - interval '1 day';
   delete from triggers.scripts s where s.deleted_at is not null
     and not exists (select from triggers.outbox o where o.script_id = s.id)
     and not exists (select from triggers.executions e where e.script_id = s.id)

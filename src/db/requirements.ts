@@ -176,7 +176,7 @@ async function readFacts(owner: Queryable, major: number): Promise<Omit<Facts, '
        exists (select from pg_available_extension_versions where name = 'pg_trgm' and trusted) as "trigramsTrusted",
        (select extnamespace::regnamespace::text from pg_extension where extname = 'pg_trgm') as "trigramsSchema",
        to_regclass('treeline.migrations') is not null as migrated,
-       array(select nspname::text from pg_namespace where nspname in ('auth', 'registry', 'feed', 'chat', 'sync', 'mirror') order by nspname)
+       array(select nspname::text from pg_namespace where nspname in ('auth', 'registry', 'feed', 'chat', 'sync', 'mirror', 'triggers') order by nspname)
          as "takenSchemas"
      from pg_roles as me
      left join pg_roles as runtime on runtime.rolname = 'treeline_runtime'
@@ -206,7 +206,7 @@ export async function checkRuntime(runtime: Queryable): Promise<void> {
     `select me.rolname as role, me.rolsuper as superuser, me.rolbypassrls as bypass,
        exists (
          select from pg_class
-         where relnamespace in (select oid from pg_namespace where nspname in ('auth', 'registry', 'feed', 'chat', 'sync', 'mirror'))
+         where relnamespace in (select oid from pg_namespace where nspname in ('auth', 'registry', 'feed', 'chat', 'sync', 'mirror', 'triggers'))
            and pg_has_role(me.oid, relowner, 'USAGE')
        ) as owns,
        exists (

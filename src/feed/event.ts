@@ -17,7 +17,16 @@ export function isPublicTopic(topic: string): topic is PublicTopic {
 }
 
 /** Private ones are told only to those who may read what they are of; `tokens` and `principals` only to the gateways. */
-export type Topic = PublicTopic | 'messages' | 'snapshots' | 'sync_changes' | 'space_members' | 'tokens' | 'principals';
+export type Topic =
+  | PublicTopic
+  | 'messages'
+  | 'snapshots'
+  | 'sync_changes'
+  | 'space_members'
+  | 'executions'
+  | 'dead_letters'
+  | 'tokens'
+  | 'principals';
 
 export type Op = 'insert' | 'update' | 'delete';
 

@@ -8,7 +8,7 @@ import { belongsTo, type FeedEvent, isPublicTopic, type PublicTopic, publicTopic
 
 /** The log itself, for programs that follow everything. */
 
-const ChangeOp = builder.enumType('ChangeOp', {
+export const ChangeOp = builder.enumType('ChangeOp', {
   description: 'What was done to a row.',
   values: {
     INSERT: { value: 'insert', description: 'It came.' },

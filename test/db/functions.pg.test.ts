@@ -13,7 +13,7 @@ test('no function of ours finds what its caller made: its path ends with the tem
     database.owner,
     `select p.oid::regprocedure::text as name from pg_proc p
      where pronamespace in ('auth'::regnamespace, 'registry'::regnamespace, 'feed'::regnamespace, 'chat'::regnamespace,
-         'sync'::regnamespace, 'mirror'::regnamespace)
+         'sync'::regnamespace, 'mirror'::regnamespace, 'triggers'::regnamespace)
        and (prosecdef or proconfig::text like '%search_path%')
        and not exists (select from unnest(proconfig) setting where setting ~ '^search_path=.*pg_temp$')`,
   );

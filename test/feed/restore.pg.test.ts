@@ -12,7 +12,7 @@ import { rows } from '../support/sql.ts';
 import { watch } from '../support/watch.ts';
 
 const document = 'subscription ($after: Cursor) { events(after: $after) { cursor data } }';
-const schemas = ['auth', 'registry', 'feed', 'chat', 'sync', 'mirror', 'mai'];
+const schemas = ['auth', 'registry', 'feed', 'chat', 'sync', 'mirror', 'mai', 'triggers'];
 const log = createLogger('error');
 
 /** A copy counts its transactions anew, or in its own way: what is in it must not be taken for its own history. */

@@ -21,7 +21,7 @@ interface GeneratedFile {
 }
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-const schemas = ['auth', 'registry', 'feed', 'chat', 'sync', 'mirror', 'mai'];
+const schemas = ['auth', 'registry', 'feed', 'chat', 'sync', 'mirror', 'mai', 'triggers'];
 const log = createLogger('warn');
 
 async function main(): Promise<void> {

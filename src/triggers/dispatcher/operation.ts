@@ -3,6 +3,7 @@ import type { RequestContext, Viewer } from '../../auth/context.ts';
 import { type RefusalCode, RequestError, type RequestErrorCode } from '../../kernel/errors.ts';
 import type { Outcome } from '../execution/model.ts';
 import { type CompiledDocument, type Documents, refusedField } from '../script/document.ts';
+import { createDeadline } from './deadline.ts';
 
 /** Runs stored operations: as somebody, within the limits of every request, and for so long. */
 export interface Operations {
@@ -54,28 +55,30 @@ export function createOperations(options: OperationsOptions): Operations {
     async run({ document, variables, viewer, depth, timeoutMs, stop }) {
       const context = options.makeContext(viewer);
       context.depth = depth + 1;
-      const late = AbortSignal.timeout(timeoutMs);
+      using deadline = createDeadline({
+        timeoutMs,
+        stop,
+        late: `It took longer than ${timeoutMs} ms, the timeoutMs of the script.`,
+        stopped: 'The dispatcher went away while it ran.',
+      });
       try {
         const compiled = options.documents.compile(document);
         const given = requireVariables(variables);
         const tooDear = options.refuseCost(compiled, given);
         if (tooDear !== null) return failed(tooDear, true);
-        const result = await unlessLate(
-          execute({
-            schema: options.schema,
-            document: compiled.document,
-            variableValues: given,
-            contextValue: context,
-            abortSignal: AbortSignal.any([late, stop]),
-          }) as ExecutionResult | Promise<ExecutionResult>,
-          AbortSignal.any([late, stop]),
-        );
-        if (late.aborted) return timedOut(timeoutMs);
-        if (stop.aborted) return stopped;
-        return judge(result, (error) => options.toClientError(error, context));
+        const result = execute({
+          schema: options.schema,
+          document: compiled.document,
+          variableValues: given,
+          contextValue: context,
+          abortSignal: deadline.signal,
+        }) as ExecutionResult | Promise<ExecutionResult>;
+        // A resolver that hears of no signal keeps its execution from ending; nobody waits for it longer than was said.
+        const ended = result instanceof Promise ? await Promise.race([result, deadline.reached]) : result;
+        return deadline.outcome() ?? judge(ended, (error) => options.toClientError(error, context));
       } catch (error) {
-        if (late.aborted) return timedOut(timeoutMs);
-        if (stop.aborted) return stopped;
+        const outcome = deadline.outcome();
+        if (outcome !== null) return outcome;
         const { message, extensions } = options.toClientError(error, context);
         return failed(`${extensions.code}: ${message}`, permanentCodes.has(extensions.code as RequestErrorCode));
       } finally {
@@ -90,32 +93,6 @@ function requireVariables(variables: unknown): Record<string, unknown> {
   if (variables === null || variables === undefined) return {};
   if (typeof variables === 'object' && !Array.isArray(variables)) return variables as Record<string, unknown>;
   throw new RequestError('BAD_USER_INPUT', 'Expected variables that are an object by name.');
-}
-
-/** A resolver that hears of no signal keeps its execution from ending; nobody waits for it longer than was said. */
-async function unlessLate<Result>(result: Result | Promise<Result>, over: AbortSignal): Promise<Result> {
-  if (!(result instanceof Promise)) return result;
-  const { promise, reject } = Promise.withResolvers<never>();
-  const end = () => reject(over.reason);
-  over.addEventListener('abort', end, { once: true });
-  try {
-    return await Promise.race([result, promise]);
-  } finally {
-    over.removeEventListener('abort', end);
-    // Whatever it still answers.
-    result.catch(() => undefined);
-  }
-}
-
-const stopped: Outcome = {
-  status: 'failed',
-  error: 'The dispatcher went away while it ran.',
-  permanent: false,
-  retryAfterMs: null,
-};
-
-function timedOut(timeoutMs: number): Outcome {
-  return { status: 'timed_out', error: `It took longer than ${timeoutMs} ms, the timeoutMs of the script.` };
 }
 
 function failed(error: string, permanent: boolean, result?: unknown): Outcome {

@@ -6,6 +6,7 @@ import type { Outcome } from '../execution/model.ts';
 import { checkSecret } from '../secret.ts';
 import { createAddressRule } from './addresses.ts';
 import { createConnector, type Resolve } from './connector.ts';
+import { createDeadline } from './deadline.ts';
 import { outcomeOf, readAnswer } from './webhook-answer.ts';
 import { failed, outcomeOfError } from './webhook-failure.ts';
 
@@ -64,7 +65,13 @@ export function createWebhooks({ allow, ca, resolve = resolveName }: WebhooksOpt
     async send(delivery, stop) {
       const mistake = mistakeIn(delivery);
       if (mistake !== null) return failed(mistake, { permanent: true });
-      using end = createEnd(delivery.timeoutMs, stop);
+      const { timeoutMs } = delivery;
+      using end = createDeadline({
+        timeoutMs,
+        stop,
+        late: `The receiver had not answered in full after ${timeoutMs} ms.`,
+        stopped: 'The gateway stopped while it delivered this.',
+      });
       try {
         const request = agent.request(toRequest(delivery, end.signal));
         // undici hears the signal only once it is connected; what it then finds aborted it does not send.
@@ -108,43 +115,6 @@ function toRequest({ url, secret, headers, messageId, body, depth }: Delivery, s
     body,
     signal,
   } satisfies Dispatcher.RequestOptions & { origin: string };
-}
-
-interface End extends Disposable {
-  signal: AbortSignal;
-  /** Rejects when it is ended, and never resolves. */
-  reached: Promise<never>;
-  /** What it comes to when it was ended; null: it was not. */
-  outcome(): Outcome | null;
-}
-
-/** Not `AbortSignal.any` and `timeout`: their timer and listener would outlive the delivery. */
-function createEnd(timeoutMs: number, stop: AbortSignal | undefined): End {
-  const controller = new AbortController();
-  const { promise: reached, reject } = Promise.withResolvers<never>();
-  reached.catch(() => {});
-  let outcome: Outcome | null = null;
-  const endWith = (ended: Outcome) => {
-    outcome ??= ended;
-    controller.abort();
-    reject(controller.signal.reason);
-  };
-  const onStop = () => endWith(failed('The gateway stopped while it delivered this.'));
-  const late = setTimeout(
-    () => endWith({ status: 'timed_out', error: `The receiver had not answered in full after ${timeoutMs} ms.` }),
-    timeoutMs,
-  );
-  stop?.addEventListener('abort', onStop, { once: true });
-  if (stop?.aborted) onStop();
-  return {
-    signal: controller.signal,
-    reached,
-    outcome: () => outcome,
-    [Symbol.dispose]() {
-      clearTimeout(late);
-      stop?.removeEventListener('abort', onStop);
-    },
-  };
 }
 
 const longestUrl = 2_000;

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Pool } from 'pg';
 import type { Feed } from '../../feed/feed.ts';
 import type { Logger } from '../../kernel/logger.ts';
@@ -61,6 +62,8 @@ interface Job {
 export function startWorker(options: WorkerOptions): Worker {
   const { name, pool, feed, log, leaseMs, concurrency } = options;
   const stop = new AbortController();
+  // One listener for each attempt under way.
+  setMaxListeners(0, stop.signal);
   const inFlight: Record<Lane, number> = { operation: 0, webhook: 0, reply: 0 };
   /** Operations that were claimed and wait for their turn. */
   const ready: Job[] = [];
