@@ -126,6 +126,7 @@ as $$
       attempts, first_error, last_error, retry_max_attempts, retry_backoff, retry_base_ms, depth)
     select b.message_id, b.project_id, b.source_kind, b.trigger_id, b.script_id, b.principal_id, b.scopes, b.payload, b.attempts,
       coalesce(b.first_error, b.last_error), b.last_error, b.retry_max_attempts, b.retry_backoff, b.retry_base_ms, b.depth
+    -- In their order: their times decide in which order they are listed and replayed.
     from unnest(p_burials) b
     returning id, project_id, principal_id, source_kind, trigger_id, script_id, depth
   )
@@ -172,8 +173,10 @@ begin
     perform triggers.bury(array(
       select row(gen_random_uuid(), t.project_id, t.kind, t.id, t.script_id, t.registered_by_principal, t.scopes, m.payload, 0, null,
         coalesce(m.error, triggers.too_deep(m.depth)), t.retry_max_attempts, t.retry_backoff, t.retry_base_ms, m.depth)::triggers.burial
-      from unnest(p_matches) m join triggers.triggers t on t.id = m.trigger_id
+      from unnest(p_matches) with ordinality as m (trigger_id, payload, depth, dead_letter_id, error, place)
+      join triggers.triggers t on t.id = m.trigger_id
       where t.kind <> 'dead_letter' and (m.error is not null or (t.kind = 'kv' and m.depth >= p_max_depth))
+      order by m.place
     ));
     update triggers.dead_letters d set resolution = 'handler_failed'
     from unnest(p_matches) m

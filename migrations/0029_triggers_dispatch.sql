@@ -199,13 +199,13 @@ begin
       delete from triggers.outbox o using jsonb_to_recordset(p_results) as r (id uuid, error text)
       where o.id = r.id and o.id = any (v_given_up)
       returning o.message_id, o.project_id, o.source_kind, o.trigger_id, o.script_id, o.principal_id, o.scopes, o.payload, o.attempt,
-        o.first_error, coalesce(r.error, 'It failed, and its worker did not say why.') as error, o.retry_max_attempts, o.retry_backoff, o.retry_base_ms, o.depth, o.dead_letter_id, o.reply_to
+        o.first_error, coalesce(r.error, 'It failed, and its worker did not say why.') as error, o.retry_max_attempts, o.retry_backoff, o.retry_base_ms, o.depth, o.dead_letter_id, o.reply_to, o.created_at
     ), failed as (
       update triggers.dead_letters d set resolution = 'handler_failed' from gone g where d.id = g.dead_letter_id and d.resolution is null
     )
     -- Whoever waited is told by the reply; what handles a dead letter makes no further one.
     select array_agg(row(g.message_id, g.project_id, g.source_kind, g.trigger_id, g.script_id, g.principal_id, g.scopes, g.payload, g.attempt,
-      g.first_error, g.error, g.retry_max_attempts, g.retry_backoff, g.retry_base_ms, g.depth)::triggers.burial)
+      g.first_error, g.error, g.retry_max_attempts, g.retry_backoff, g.retry_base_ms, g.depth)::triggers.burial order by g.created_at, g.message_id)
       filter (where g.dead_letter_id is null and g.reply_to is null)
     into v_burials from gone g;
     if v_burials is not null then
@@ -273,13 +273,13 @@ begin
     with gone as (
       delete from triggers.outbox o where o.id = any (v_given_up)
       returning o.message_id, o.project_id, o.source_kind, o.trigger_id, o.script_id, o.principal_id, o.scopes, o.payload, o.attempt,
-        o.first_error, o.retry_max_attempts, o.retry_backoff, o.retry_base_ms, o.depth, o.dead_letter_id
+        o.first_error, o.retry_max_attempts, o.retry_backoff, o.retry_base_ms, o.depth, o.dead_letter_id, o.created_at
     ), failed as (
       update triggers.dead_letters d set resolution = 'handler_failed' from gone g where d.id = g.dead_letter_id and d.resolution is null
     )
     select array_agg(row(g.message_id, g.project_id, g.source_kind, g.trigger_id, g.script_id, g.principal_id, g.scopes, g.payload, g.attempt,
       g.first_error, format('%s workers stopped answering while they were at it.', v_most_losses), g.retry_max_attempts, g.retry_backoff,
-      g.retry_base_ms, g.depth)::triggers.burial) filter (where g.dead_letter_id is null)
+      g.retry_base_ms, g.depth)::triggers.burial order by g.created_at, g.message_id) filter (where g.dead_letter_id is null)
     into v_burials from gone g;
     if v_burials is not null then
       perform triggers.bury(v_burials);

@@ -83,11 +83,13 @@ export const worktreeColumns = [
   'status',
 ] as const satisfies readonly (keyof WorktreeRow)[];
 
-/** How people and programs name a worktree: exactly one of the three. */
+/** How people and programs name a worktree: exactly one of these. */
 export interface WorktreeReference {
   id?: string | null | undefined;
   path?: { host: string; path: string } | null | undefined;
   name?: { project: ProjectReference; name: string; host: string } | null | undefined;
+  /** On any host, unless one is named. */
+  branch?: { project: ProjectReference; branchName: string; host?: string | null | undefined } | null | undefined;
 }
 
 /**
@@ -97,6 +99,10 @@ export interface WorktreeReference {
 export function toWorktreeKey(reference: WorktreeReference): object {
   if (reference.id != null) return { id: requireKey('Worktree', 'worktree', reference.id) };
   if (reference.path != null) return { host: reference.path.host, path: reference.path.path };
+  if (reference.branch != null) {
+    const { project, branchName, host } = reference.branch;
+    return { project: toProjectKey(project), branch: branchName, ...(host == null ? {} : { host }) };
+  }
   const { name } = reference;
   return { project: toProjectKey(name?.project ?? {}), name: name?.name ?? '', host: name?.host ?? 'local' };
 }

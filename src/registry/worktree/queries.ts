@@ -34,6 +34,16 @@ const WorktreeNameInput = builder.inputType('WorktreeName', {
   }),
 });
 
+const WorktreeBranchInput = builder.inputType('WorktreeBranch', {
+  description:
+    'A worktree by the branch that it is on: what a forge knows of it. An active one, or else the last that merged; refused with CONFLICT where several are active.',
+  fields: (t) => ({
+    project: t.field({ type: ProjectRefInput, required: true, description: 'The project.' }),
+    branchName: t.string({ required: true, description: 'The branch, without `refs/heads/`.' }),
+    host: t.string({ description: 'The host, by name; any when left out.' }),
+  }),
+});
+
 export const WorktreeRefInput = builder.inputRef<WorktreeReference>('WorktreeRef').implement({
   description: 'How a worktree is named: exactly one of these.',
   isOneOf: true,
@@ -41,6 +51,7 @@ export const WorktreeRefInput = builder.inputRef<WorktreeReference>('WorktreeRef
     id: t.id({ description: 'Its `id`, or the bare UUID.' }),
     path: t.field({ type: WorktreePathInput, description: 'Its host and directory.' }),
     name: t.field({ type: WorktreeNameInput, description: 'Its project, host and name.' }),
+    branch: t.field({ type: WorktreeBranchInput, description: 'Its project and branch.' }),
   }),
 });
 
