@@ -489,7 +489,8 @@ begin
     insert into triggers.outbox (message_id, project_id, source_kind, trigger_id, script_id, principal_id, scopes, payload, lane,
       retry_max_attempts, retry_backoff, retry_base_ms, depth)
     select d.message_id, d.project_id, 'replay', d.trigger_id, d.script_id, d.principal_id, d.scopes, d.payload, s.kind,
-      d.retry_max_attempts, d.retry_backoff, d.retry_base_ms, d.depth
+      -- A script that replays what it handles goes deeper each time, and comes to an end.
+      d.retry_max_attempts, d.retry_backoff, d.retry_base_ms, greatest(d.depth, triggers.current_depth())
     from triggers.dead_letters d join triggers.scripts s on s.id = d.script_id
     where d.id = any (v_ids) order by d.created_at, d.id;
     perform pg_notify('treeline_outbox', '');

@@ -28,7 +28,7 @@ export function startClock(options: ClockOptions): Loop {
     name: 'firing what is due by the clock',
     log,
     restMs: 10,
-    backstopMs,
+    backstopMs: () => backstopMs,
     round: async () => {
       const { due, nextInMs } = await listDueCrons(pool);
       for (const cron of due) await fire(cron, options);

@@ -77,7 +77,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
     name: 'taking back from dead workers',
     log,
     restMs: 10,
-    backstopMs: leaseMs / 2,
+    backstopMs: () => leaseMs / 2,
     round: async () => {
       const count = await reclaimRows(pool);
       if (count > 0) {
@@ -93,7 +93,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
     name: 'keeping what nobody came for',
     log,
     restMs: sweepEveryMs,
-    backstopMs: sweepEveryMs,
+    backstopMs: () => sweepEveryMs,
     round: () => sweepReplies(pool),
   });
 

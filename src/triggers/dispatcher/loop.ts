@@ -19,8 +19,8 @@ export interface LoopOptions {
   log: Logger;
   /** Between the beginnings of two rounds, at least. */
   restMs: number;
-  /** A round without any signal. */
-  backstopMs: number;
+  /** After how long there is a round without any signal, asked at the beginning of each. */
+  backstopMs: () => number;
   round: () => Promise<void>;
 }
 
@@ -51,7 +51,7 @@ export function startLoop({ name, log, restMs, backstopMs, round }: LoopOptions)
     dueAt = Number.POSITIVE_INFINITY;
     wanted = false;
     lastBeganAt = performance.now();
-    setDue(lastBeganAt + backstopMs);
+    setDue(lastBeganAt + backstopMs());
     running = round()
       .catch((error: unknown) => {
         if (!stopped) log.warn({ err: error }, `${name} failed; it is tried again`);

@@ -21,6 +21,8 @@ export interface MatcherOptions {
 const restMs = 10;
 /** A hint that was lost costs so much; and the next to try finds out that whoever was at it is gone. */
 const backstopMs = 1_000;
+/** Where nothing is registered: that something is, is told. */
+const idleBackstopMs = 30_000;
 const pageSize = 250;
 /** A transaction whose process hangs gives the turn to others. */
 const longestPauseMs = 30_000;
@@ -34,7 +36,7 @@ export function startMatcher(options: MatcherOptions): Loop {
     name: 'matching the log',
     log,
     restMs,
-    backstopMs,
+    backstopMs: () => (idle ? idleBackstopMs : backstopMs),
     round: async () => {
       let page: MatchedPage;
       do {

@@ -50,7 +50,8 @@ const mostReplies = 32;
 const aheadMs = 100;
 const mostAhead = 400;
 const mostFinishedAtOnce = 500;
-const backstopMs = 1_000;
+/** Whoever writes into the outbox says so, and what is put off is waited for: this only mends what was lost. */
+const backstopMs = 5_000;
 const outboxChannel = 'treeline_outbox';
 
 interface Job {
@@ -80,7 +81,7 @@ export function startWorker(options: WorkerOptions): Worker {
     name: 'claiming from the outbox',
     log,
     restMs: 0,
-    backstopMs,
+    backstopMs: () => backstopMs,
     round: async () => {
       const most = roomNow();
       if (most.operation + most.webhook + most.reply === 0) return;
@@ -98,7 +99,7 @@ export function startWorker(options: WorkerOptions): Worker {
     name: 'renewing leases',
     log,
     restMs: 0,
-    backstopMs: leaseMs / 4,
+    backstopMs: () => leaseMs / 4,
     round: async () => {
       if (total() > 0) await renewClaims(pool, name, leaseMs);
     },
@@ -185,7 +186,7 @@ export function startWorker(options: WorkerOptions): Worker {
         options.onFinished(await finishRows(pool, name, batch));
         return;
       } catch (error) {
-        if (performance.now() > giveUpAt) {
+        if (performance.now() > giveUpAt || stop.signal.aborted) {
           log.error(
             { err: error, count: batch.length },
             'how attempts ended could not be stored: others make them again',
