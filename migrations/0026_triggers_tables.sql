@@ -352,6 +352,8 @@ begin
   delete from triggers.executions where project_id in (select o.id from old_rows o);
   delete from triggers.dead_letters where project_id in (select o.id from old_rows o);
   delete from triggers.abandoned_executions where project_id in (select o.id from old_rows o);
+  -- Once more: a replay that was waited for has moved a dead letter back.
+  delete from triggers.outbox where project_id in (select o.id from old_rows o);
   return null;
 end
 $$;

@@ -230,7 +230,9 @@ begin
   case p_kind
     when 'kv' then
       insert into triggers.kv_trigger_details (trigger_id, collection_glob, ops)
-      values (p_trigger_id, p_spec ->> 'collection_glob', array(select distinct jsonb_array_elements_text(p_spec -> 'ops') order by 1))
+      values (p_trigger_id, p_spec ->> 'collection_glob', array(
+        select distinct jsonb_array_elements_text(coalesce(nullif(p_spec -> 'ops', 'null'), '[]')) order by 1
+      ))
       on conflict (trigger_id) do update set collection_glob = excluded.collection_glob, ops = excluded.ops;
     when 'dead_letter' then
       insert into triggers.dead_letter_trigger_details (trigger_id, source_filter, trigger_id_filter, script_id_filter)
@@ -327,7 +329,7 @@ begin
   return p_id;
 end
 $$;
-comment on function triggers.update_trigger is 'Changes what the patch and the spec name; both as in create_trigger.';
+comment on function triggers.update_trigger is 'Changes what the patch names, and the spec as a whole where one is given; both as in create_trigger.';
 
 create function triggers.delete_trigger(p_id uuid) returns uuid
 language plpgsql security definer
@@ -573,7 +575,8 @@ declare
   v_kind text;
   v_id uuid;
 begin
-  select * into v_route from triggers.routes r where r.id = p_route_id;
+  -- Whoever deletes the route, or its project, waits and then sees what was accepted.
+  select * into v_route from triggers.routes r where r.id = p_route_id for key share;
   select s.kind into v_kind from triggers.scripts s where s.id = v_route.script_id;
   if v_kind is null then
     return query select 'gone', null::uuid;

@@ -164,7 +164,8 @@ begin
   join triggers.triggers t on t.id = m.trigger_id
   join triggers.scripts s on s.id = t.script_id
   where m.error is null and (t.kind <> 'kv' or m.depth < p_max_depth)
-  order by m.place;
+  -- Whoever deletes the trigger, or its project, waits and then sees these rows.
+  order by m.place for key share of t;
   get diagnostics v_written = row_count;
   if v_written > 0 then
     perform pg_notify('treeline_outbox', '');
@@ -383,12 +384,20 @@ declare
   v_unconditional triggers.match[];
   v_candidates json;
 begin
+  -- Not even a lock where nothing is registered. But the log must still reach back to here when something is, which is told of
+  -- nothing from before.
+  if not exists (select from triggers.triggers t where t.enabled and t.kind <> 'cron')
+    and (select s.moved_at > clock_timestamp() - interval '1 minute' from triggers.state s) then
+    return query select 'idle', 0, 0, null::json;
+    return;
+  end if;
   select * into v_state from triggers.state s for update skip locked;
   if not found then
     return query select 'busy', 0, 0, null::json;
     return;
   end if;
   v_next := coalesce(v_state.next, triggers.current_snapshot());
+  -- After v_next: of what is registered from here on nothing in this window is told.
   select array_agg(distinct topic) into v_topics from (
     select unnest(triggers.topics_of(k.collection_glob)) as topic
     from triggers.triggers t join triggers.kv_trigger_details k on k.trigger_id = t.id where t.enabled and t.kind = 'kv'
@@ -396,10 +405,7 @@ begin
     select 'dead_letters' from triggers.triggers t where t.enabled and t.kind = 'dead_letter'
   ) topics;
   if v_topics is null then
-    -- What is registered later is told of nothing from before. But the log must still reach back to here.
-    if v_state.moved_at < clock_timestamp() - interval '1 minute' then
-      update triggers.state set prev = v_next, next = null, position = null, moved_at = clock_timestamp();
-    end if;
+    update triggers.state set prev = v_next, next = null, position = null, moved_at = clock_timestamp();
     return query select 'idle', 0, 0, null::json;
     return;
   end if;
@@ -459,14 +465,16 @@ as $$
 $$;
 comment on function triggers.due_crons is 'The triggers that are due by the clock, and in a last row in how many ms the next one is.';
 
-create function triggers.fire_cron(p_trigger_id uuid, p_due_at timestamptz, p_next_due_at timestamptz, p_matches jsonb, p_max_depth int) returns boolean
+create function triggers.fire_cron(
+  p_trigger_id uuid, p_expression text, p_timezone text, p_due_at timestamptz, p_next_due_at timestamptz, p_matches jsonb, p_max_depth int
+) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- Whoever comes second finds another time, and fires nothing.
   update triggers.cron_trigger_details c set next_due_at = p_next_due_at
-  where c.trigger_id = p_trigger_id and c.next_due_at is not distinct from p_due_at;
+  where c.trigger_id = p_trigger_id and c.next_due_at is not distinct from p_due_at and c.expression = p_expression and c.timezone = p_timezone;
   if not found then
     return false;
   end if;

@@ -59,7 +59,7 @@ comment on function triggers.claim is
   'Takes due rows of the outbox for a worker, so many of each lane at most, and begins an execution of each. Others leave them alone '
   'until the lease ends.';
 
-create function triggers.renew_claims(p_worker text, p_lease_ms int) returns int
+create function triggers.renew_claims(p_worker text, p_execution_ids uuid[], p_lease_ms int) returns int
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -68,11 +68,12 @@ declare
   v_now constant timestamptz := clock_timestamp();
   v_renewed int;
 begin
-  -- Most are done long before: only what has used a good part of its lease.
+  -- Only what the worker knows of: a claim whose answer was lost has to end. And most are done long before: only what has used a
+  -- good part of its lease.
   update triggers.outbox o set claim_expires_at = v_now + make_interval(secs => p_lease_ms / 1000.0)
   from (
     select o.id from triggers.outbox o
-    where o.claimed_by = p_worker and o.claim_expires_at < v_now + make_interval(secs => p_lease_ms * 0.7 / 1000.0)
+    where o.claimed_by = p_worker and o.execution_id = any (p_execution_ids) and o.claim_expires_at < v_now + make_interval(secs => p_lease_ms * 0.7 / 1000.0)
     order by o.id for update skip locked
   ) mine
   where mine.id = o.id;
@@ -80,7 +81,7 @@ begin
   return v_renewed;
 end
 $$;
-comment on function triggers.renew_claims is 'Lengthens the leases of what a worker is at.';
+comment on function triggers.renew_claims is 'Lengthens the leases of what a worker says that it is at.';
 
 create function triggers.next_due()
 returns table (due_in_ms double precision, expires_in_ms double precision)

@@ -514,6 +514,251 @@ export interface SyncSyncChanges {
   xid: Generated<string>;
 }
 
+export interface TriggersAbandonedExecutions {
+  created_at: Generated<string>;
+  error: string | null;
+  execution_id: string;
+  id: Generated<string>;
+  principal_id: string;
+  project_id: string | null;
+  reply_to: string;
+  result: Json | null;
+  script_id: string | null;
+}
+
+export interface TriggersCronTriggerDetails {
+  /**
+   * What becomes of times at which no dispatcher ran: none runs, one for all, or each.
+   */
+  catch_up: Generated<string>;
+  expression: string;
+  /**
+   * Null: a dispatcher works it out; infinity: never again.
+   */
+  next_due_at: string | null;
+  timezone: Generated<string>;
+  trigger_id: string;
+}
+
+export interface TriggersDeadLetters {
+  attempts: number;
+  created_at: Generated<string>;
+  depth: number;
+  first_error: string;
+  id: Generated<string>;
+  last_error: string;
+  message_id: string;
+  payload: Json;
+  principal_id: string;
+  project_id: string | null;
+  /**
+   * What became of it. One whose handler failed is unresolved still.
+   */
+  resolution: string | null;
+  resolved_at: string | null;
+  retry_backoff: string;
+  retry_base_ms: number;
+  retry_max_attempts: number;
+  scopes: string[];
+  script_id: string | null;
+  source_kind: string;
+  trigger_id: string | null;
+}
+
+export interface TriggersDeadLetterTriggerDetails {
+  script_id_filter: string | null;
+  source_filter: string | null;
+  trigger_id: string;
+  trigger_id_filter: string | null;
+}
+
+export interface TriggersExecutions {
+  attempt: number;
+  error: string | null;
+  finished_at: string | null;
+  id: string;
+  outbox_id: string;
+  principal_id: string;
+  project_id: string | null;
+  result: Json | null;
+  script_id: string;
+  source_kind: string;
+  started_at: Generated<string>;
+  status: Generated<string>;
+  trigger_id: string | null;
+  /**
+   * The dispatcher, by its host and process.
+   */
+  worker: string;
+}
+
+export interface TriggersKvTriggerDetails {
+  /**
+   * *, an exact name, or prefix:*.
+   */
+  collection_glob: string;
+  /**
+   * Of insert, update, delete; empty: any.
+   */
+  ops: Generated<string[]>;
+  trigger_id: string;
+}
+
+export interface TriggersOutbox {
+  /**
+   * How often it was begun.
+   */
+  attempt: Generated<number>;
+  claim_expires_at: string | null;
+  claimed_by: string | null;
+  created_at: Generated<string>;
+  /**
+   * What it handles.
+   */
+  dead_letter_id: string | null;
+  depth: Generated<number>;
+  due_at: Generated<string>;
+  execution_id: string | null;
+  /**
+   * How many of those failed; the others were lost with their worker.
+   */
+  failures: Generated<number>;
+  first_error: string | null;
+  id: Generated<string>;
+  /**
+   * Operations, webhooks and what somebody waits for do not wait for each other.
+   */
+  lane: string;
+  /**
+   * What a receiver knows a delivery by: the same through retries and replays.
+   */
+  message_id: Generated<string>;
+  payload: Json;
+  principal_id: string;
+  project_id: string | null;
+  /**
+   * Who waits for its result: it is tried once.
+   */
+  reply_to: string | null;
+  retry_backoff: string;
+  retry_base_ms: number;
+  retry_max_attempts: number;
+  /**
+   * What it may do at most: those of the token that registered it.
+   */
+  scopes: string[];
+  script_id: string;
+  source_kind: string;
+  /**
+   * The trigger that set it off; of http, the route.
+   */
+  trigger_id: string | null;
+}
+
+export interface TriggersReceivedMessages {
+  message_id: string;
+  received_at: Generated<string>;
+  route_id: string;
+}
+
+export interface TriggersReplies {
+  execution_id: string | null;
+  reply_to: string;
+  wait_until: string;
+}
+
+export interface TriggersRoutes {
+  created_at: Generated<string>;
+  dispatch_mode: Generated<string>;
+  id: Generated<string>;
+  method: string;
+  path: string;
+  project_id: string | null;
+  registered_by_principal: string;
+  retry_backoff: Generated<string>;
+  retry_base_ms: Generated<number>;
+  retry_max_attempts: Generated<number>;
+  scopes: string[];
+  script_id: string;
+  /**
+   * What requests are signed with. Shown once, never listed to request work.
+   */
+  secret: string | null;
+  signature: Generated<string>;
+  updated_at: Generated<string>;
+}
+
+export interface TriggersScripts {
+  created_at: Generated<string>;
+  /**
+   * Whom it runs as. Nobody else changes it.
+   */
+  created_by: string;
+  deleted_at: string | null;
+  document: string | null;
+  headers: Generated<Json>;
+  id: Generated<string>;
+  kind: string;
+  name: string;
+  /**
+   * Null: of the whole registry.
+   */
+  project_id: string | null;
+  /**
+   * Those of the token that saved it: with no more it runs when it is invoked.
+   */
+  scopes: string[];
+  /**
+   * What webhooks are signed with. Shown once, never read by request work.
+   */
+  secret: string | null;
+  timeout_ms: Generated<number>;
+  updated_at: Generated<string>;
+  url: string | null;
+  /**
+   * A template: strings that begin with = are JSONata over the event. Of a webhook, its body; null: the event.
+   */
+  variables: Json | null;
+}
+
+export interface TriggersState {
+  moved_at: Generated<string>;
+  next: string | null;
+  position: string | null;
+  prev: string;
+  singleton: Generated<boolean>;
+}
+
+export interface TriggersTriggers {
+  /**
+   * What was visible then is none of its events: it came before, or while the trigger was disabled.
+   */
+  active_from: Generated<string>;
+  /**
+   * JSONata over the event: nothing happens unless it is true.
+   */
+  condition: string | null;
+  created_at: Generated<string>;
+  /**
+   * Nobody waits for what a trigger sets off: only routes know sync.
+   */
+  dispatch_mode: Generated<string>;
+  enabled: Generated<boolean>;
+  id: Generated<string>;
+  kind: string;
+  project_id: string | null;
+  registered_by_principal: string;
+  retry_backoff: Generated<string>;
+  retry_base_ms: Generated<number>;
+  retry_max_attempts: Generated<number>;
+  /**
+   * Those of the token that registered it: with no more it runs.
+   */
+  scopes: string[];
+  script_id: string;
+  updated_at: Generated<string>;
+}
+
 export interface DB {
   "auth.principals": AuthPrincipals;
   "auth.project_members": AuthProjectMembers;
@@ -545,4 +790,17 @@ export interface DB {
   "sync.app_versions": SyncAppVersions;
   "sync.records": SyncRecords;
   "sync.sync_changes": SyncSyncChanges;
+  "triggers.abandoned_executions": TriggersAbandonedExecutions;
+  "triggers.cron_trigger_details": TriggersCronTriggerDetails;
+  "triggers.dead_letter_trigger_details": TriggersDeadLetterTriggerDetails;
+  "triggers.dead_letters": TriggersDeadLetters;
+  "triggers.executions": TriggersExecutions;
+  "triggers.kv_trigger_details": TriggersKvTriggerDetails;
+  "triggers.outbox": TriggersOutbox;
+  "triggers.received_messages": TriggersReceivedMessages;
+  "triggers.replies": TriggersReplies;
+  "triggers.routes": TriggersRoutes;
+  "triggers.scripts": TriggersScripts;
+  "triggers.state": TriggersState;
+  "triggers.triggers": TriggersTriggers;
 }

@@ -29,6 +29,11 @@ export function findUnstorable(value: unknown): Unstorable | null {
   return null;
 }
 
+/** A text for people, with what cannot be stored in it replaced. */
+export function toStorableText(text: string): string {
+  return text.toWellFormed().replaceAll('\0', '\u{fffd}');
+}
+
 interface Path {
   key: string;
   parent: Path | null;

@@ -1,5 +1,6 @@
 import type { Viewer } from '../../auth/context.ts';
 import { isScope, type Scope } from '../../auth/scopes.ts';
+import { findUnstorable, toStorableText } from '../../db/storable.ts';
 import type { Outcome } from '../execution/model.ts';
 import type { Expressions } from '../expression/expressions.ts';
 import type { Operations } from './operation.ts';
@@ -23,10 +24,12 @@ export async function attempt(row: ClaimedRow, tools: Attempting, stop: AbortSig
   const [rendered] = await tools.expressions.render([{ template: row.variables, event: row.payload }]);
   if (rendered === undefined || !rendered.ok) {
     const what = row.kind === 'webhook' ? 'body' : 'variables';
-    return failedForGood(`The ${what} could not be made of the event: ${rendered?.error ?? 'nothing came'}`);
+    return toStorable(
+      failedForGood(`The ${what} could not be made of the event: ${rendered?.error ?? 'nothing came'}`),
+    );
   }
   const outcome = await (row.kind === 'webhook' ? deliver : operate)(row, rendered.value, tools, stop);
-  return withinBounds(outcome);
+  return toStorable(outcome);
 }
 
 /** What can never succeed, whatever is tried. */
@@ -70,13 +73,22 @@ function failedForGood(error: string): Outcome {
   return { status: 'failed', error, permanent: true, retryAfterMs: null };
 }
 
-/** What an execution keeps has a bound; that it went well stays true of what is too large to be kept. */
-function withinBounds(outcome: Outcome): Outcome {
-  if (outcome.status === 'timed_out' || outcome.result === undefined) return outcome;
-  const bytes = Buffer.byteLength(JSON.stringify(outcome.result) ?? '');
-  if (bytes <= mostResultBytes) return outcome;
-  return {
-    ...outcome,
-    result: { omitted: `The result has ${bytes} bytes, and ${mostResultBytes} are kept: ask for less.` },
-  };
+/**
+ * What an execution keeps has a bound, and must be something that the database can hold: a text that a script was refused for may
+ * stand in what it says. That a script did its work stays true of a result that cannot be kept.
+ */
+function toStorable(outcome: Outcome): Outcome {
+  const told = outcome.status === 'succeeded' ? outcome : { ...outcome, error: toStorableText(outcome.error) };
+  if (told.status === 'timed_out' || told.result === undefined) return told;
+  const why = whyNotKept(told.result);
+  return why === null ? told : { ...told, result: { omitted: why } };
+}
+
+function whyNotKept(result: unknown): string | null {
+  const unstorable = findUnstorable(result);
+  if (unstorable !== null) return toStorableText(`The result ${unstorable.path.join('.')} ${unstorable.problem}.`);
+  const bytes = Buffer.byteLength(JSON.stringify(result) ?? '');
+  return bytes > mostResultBytes
+    ? `The result has ${bytes} bytes, and ${mostResultBytes} are kept: ask for less.`
+    : null;
 }

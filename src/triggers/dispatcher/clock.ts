@@ -2,7 +2,7 @@ import type { Pool } from 'pg';
 import type { Feed } from '../../feed/feed.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import type { Expressions } from '../expression/expressions.ts';
-import { planCron } from '../trigger/cron.ts';
+import { type CronPlan, planCron } from '../trigger/cron.ts';
 import { type Loop, startLoop } from './loop.ts';
 import { testCandidates } from './matcher.ts';
 import { type DueCron, fireCron, listDueCrons, type Match } from './store.ts';
@@ -48,12 +48,12 @@ export function startClock(options: ClockOptions): Loop {
 }
 
 async function fire(cron: DueCron, { pool, log, expressions, maxDepth }: ClockOptions): Promise<void> {
-  const { trigger_id: triggerId, expression, timezone, catch_up: catchUp, next_due_at: dueAt } = cron;
-  const plan = await planned(cron);
+  const plan = planOf(cron);
   if (plan === null) {
+    const { trigger_id: triggerId, expression, timezone } = cron;
     // Written past the API, which refuses such a one. Never due, and told of, until somebody changes it.
     log.warn({ triggerId, expression, timezone }, 'a cron trigger cannot be understood and is never due');
-    await fireCron(pool, { triggerId, dueAt, nextDueAt: 'infinity', matches: [], maxDepth });
+    await fireCron(pool, cron, { nextDueAt: 'infinity', matches: [], maxDepth });
     return;
   }
   const events = plan.fire.map((at) => ({
@@ -62,26 +62,19 @@ async function fire(cron: DueCron, { pool, log, expressions, maxDepth }: ClockOp
     dueAt: at.toISOString(),
     missed: plan.missed,
   }));
-  await fireCron(pool, {
-    triggerId,
-    dueAt,
+  await fireCron(pool, cron, {
     nextDueAt: plan.next?.toISOString() ?? 'infinity',
     matches: await passing(cron, events, expressions),
     maxDepth,
   });
+}
 
-  async function planned({ now }: DueCron) {
-    try {
-      return planCron({
-        expression,
-        timezone,
-        catchUp,
-        dueAt: dueAt === null ? null : new Date(dueAt),
-        now: new Date(now),
-      });
-    } catch {
-      return null;
-    }
+function planOf({ expression, timezone, catch_up: catchUp, next_due_at: dueAt, now }: DueCron): CronPlan | null {
+  try {
+    const state = { expression, timezone, catchUp, now: new Date(now) };
+    return planCron({ ...state, dueAt: dueAt === null ? null : new Date(dueAt) });
+  } catch {
+    return null;
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Pool, PoolClient } from 'pg';
+import { toStorableText } from '../../db/storable.ts';
 import type { Feed } from '../../feed/feed.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import type { Expressions } from '../expression/expressions.ts';
@@ -134,7 +135,7 @@ export async function testCandidates(
     const verdict = verdicts.get(candidate);
     if (verdict === false || verdict === undefined) return [];
     const { trigger_id, payload, depth, dead_letter_id } = candidate;
-    const error = verdict === true ? null : `The condition could not be tested: ${verdict}`;
+    const error = verdict === true ? null : toStorableText(`The condition could not be tested: ${verdict}`);
     return [{ trigger_id, payload, depth, dead_letter_id, error }];
   });
 }

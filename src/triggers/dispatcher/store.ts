@@ -91,11 +91,14 @@ export async function giveBackRows(pool: Pool, worker: string, ids: readonly str
   await pool.query('select triggers.give_back($1, $2::uuid[])', [worker, ids]);
 }
 
-export async function renewClaims(pool: Pool, worker: string, leaseMs: number): Promise<void> {
+export async function renewClaims(
+  pool: Pool,
+  { worker, executionIds, leaseMs }: { worker: string; executionIds: readonly string[]; leaseMs: number },
+): Promise<void> {
   await pool.query({
     name: 'triggers.renew_claims',
-    text: 'select triggers.renew_claims($1, $2)',
-    values: [worker, leaseMs],
+    text: 'select triggers.renew_claims($1, $2::uuid[], $3)',
+    values: [worker, executionIds, leaseMs],
   });
 }
 
@@ -203,14 +206,19 @@ export async function listDueCrons(pool: Pool): Promise<{ due: DueCron[]; nextIn
   return { due, nextInMs: rows.find((row) => row.trigger_id === null)?.next_in_ms ?? null };
 }
 
-/** @returns false when another dispatcher was first */
+/**
+ * Moves it on to its next time and enqueues what was due.
+ * @param cron as it was found due
+ * @returns false when another dispatcher was first, or somebody changed it meanwhile
+ */
 export async function fireCron(
   pool: Pool,
-  cron: { triggerId: string; dueAt: string | null; nextDueAt: string; matches: readonly Match[]; maxDepth: number },
+  { trigger_id, expression, timezone, next_due_at }: DueCron,
+  plan: { nextDueAt: string; matches: readonly Match[]; maxDepth: number },
 ): Promise<boolean> {
   const { rows } = await pool.query<{ fired: boolean }>(
-    'select triggers.fire_cron($1, $2::timestamptz, $3::timestamptz, $4::jsonb, $5) as fired',
-    [cron.triggerId, cron.dueAt, cron.nextDueAt, JSON.stringify(cron.matches), cron.maxDepth],
+    'select triggers.fire_cron($1, $2, $3, $4::timestamptz, $5::timestamptz, $6::jsonb, $7) as fired',
+    [trigger_id, expression, timezone, next_due_at, plan.nextDueAt, JSON.stringify(plan.matches), plan.maxDepth],
   );
   return rows[0]?.fired === true;
 }

@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import type { Pool } from 'pg';
+import pg, { type Pool } from 'pg';
 import type { Feed } from '../../feed/feed.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import type { Outcome } from '../execution/model.ts';
@@ -66,6 +66,8 @@ export function startWorker(options: WorkerOptions): Worker {
   // One listener for each attempt under way.
   setMaxListeners(0, stop.signal);
   const inFlight: Record<Lane, number> = { operation: 0, webhook: 0, reply: 0 };
+  /** Claimed, and how they ended is not stored yet. */
+  const jobs = new Set<Job>();
   /** Operations that were claimed and wait for their turn. */
   const ready: Job[] = [];
   let running = 0;
@@ -74,8 +76,6 @@ export function startWorker(options: WorkerOptions): Worker {
   let finishing: Promise<void> | null = null;
   let idle = Promise.withResolvers<void>();
   const rate = createRate();
-
-  const total = () => inFlight.operation + inFlight.webhook + inFlight.reply;
 
   const claiming = startLoop({
     name: 'claiming from the outbox',
@@ -101,7 +101,8 @@ export function startWorker(options: WorkerOptions): Worker {
     restMs: 0,
     backstopMs: () => leaseMs / 4,
     round: async () => {
-      if (total() > 0) await renewClaims(pool, name, leaseMs);
+      const executionIds = [...jobs].map(({ row }) => row.execution_id);
+      if (executionIds.length > 0) await renewClaims(pool, { worker: name, executionIds, leaseMs });
     },
   });
 
@@ -120,7 +121,8 @@ export function startWorker(options: WorkerOptions): Worker {
   function begin(row: ClaimedRow): void {
     const { lane } = row;
     const job = { row, lane, claimedAt: performance.now() };
-    if (total() === 0) idle = Promise.withResolvers<void>();
+    if (jobs.size === 0) idle = Promise.withResolvers<void>();
+    jobs.add(job);
     inFlight[lane] += 1;
     if (lane === 'operation') {
       ready.push(job);
@@ -168,12 +170,13 @@ export function startWorker(options: WorkerOptions): Worker {
       endings = endings.slice(batch.length);
       await store(batch.map(({ job: { row }, outcome }) => ({ id: row.id, executionId: row.execution_id, outcome })));
       for (const { job } of batch) {
+        jobs.delete(job);
         inFlight[job.lane] -= 1;
         if (job.lane === 'operation') rate.count();
       }
       feed.ring();
       claiming.wake();
-      if (total() === 0) idle.resolve();
+      if (jobs.size === 0) idle.resolve();
     }
     finishing = null;
   }
@@ -186,11 +189,9 @@ export function startWorker(options: WorkerOptions): Worker {
         options.onFinished(await finishRows(pool, name, batch));
         return;
       } catch (error) {
+        if (isUnstorable(error)) return storeApart(batch);
         if (performance.now() > giveUpAt || stop.signal.aborted) {
-          log.error(
-            { err: error, count: batch.length },
-            'how attempts ended could not be stored: others make them again',
-          );
+          log.error({ err: error, count: batch.length }, 'how attempts ended could not be stored: they are made again');
           return;
         }
         log.warn({ err: error }, 'how attempts ended could not be stored; trying again');
@@ -199,22 +200,33 @@ export function startWorker(options: WorkerOptions): Worker {
     }
   }
 
+  /** What one of them holds must not keep the others from being stored, nor itself from having ended. */
+  async function storeApart(batch: readonly Ending[]): Promise<void> {
+    const [first, ...others] = batch;
+    if (first !== undefined && others.length === 0) {
+      log.error({ executionId: first.executionId }, 'how an attempt ended holds something that cannot be stored');
+      return store([{ ...first, outcome: unstorable }]);
+    }
+    for (const ending of batch) await store([ending]);
+  }
+
   return {
     get inFlight() {
-      return total();
+      return jobs.size;
     },
     async stop(patienceMs) {
       stopping = true;
       unhear();
       await claiming.stop();
-      const unbegun = ready.splice(0).map(({ row }) => row.id);
-      inFlight.operation -= unbegun.length;
+      const unbegun = ready.splice(0);
+      for (const job of unbegun) jobs.delete(job);
       if (unbegun.length > 0) {
-        await giveBackRows(pool, name, unbegun).catch((error: unknown) => {
+        const ids = unbegun.map(({ row }) => row.id);
+        await giveBackRows(pool, name, ids).catch((error: unknown) => {
           log.warn({ err: error }, 'what was not begun could not be given back: it is, when its lease ends');
         });
       }
-      if (total() > 0) {
+      if (jobs.size > 0) {
         const impatient = setTimeout(() => stop.abort(), patienceMs);
         await idle.promise;
         clearTimeout(impatient);
@@ -223,6 +235,18 @@ export function startWorker(options: WorkerOptions): Worker {
       await finishing;
     },
   };
+}
+
+const unstorable: Outcome = {
+  status: 'failed',
+  error: 'How it ended holds something that cannot be stored.',
+  permanent: true,
+  retryAfterMs: null,
+};
+
+/** Class 22: the data itself is refused, and would be again. */
+function isUnstorable(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code?.startsWith('22') === true;
 }
 
 /** Rows per second, of the last second or so. */

@@ -98,6 +98,14 @@ function askingWhatWasRefused(document: DocumentNode, schema: GraphQLSchema): Do
     visitWithTypeInfo(info, {
       Field: {
         leave(node: FieldNode): FieldNode | undefined {
+          if (node.alias?.value === refusedField) {
+            throw new GraphQLError(
+              `Expected another alias than ${refusedField}: scripts are asked by it what was refused.`,
+              {
+                nodes: node,
+              },
+            );
+          }
           const answered = getNamedType(info.getType());
           const isRefusing = info.getParentType() === mutation && isObjectType(answered);
           if (!isRefusing || node.selectionSet === undefined || !('userErrors' in answered.getFields()))
