@@ -400,7 +400,11 @@ begin
             where m.project_id = %1$I.project_id and m.principal_id = (select auth.current_principal_id())
           ) = 'owner'
         ))
-        or ((select auth.is_admin()) and (project_id is null or triggers.is_ownerless(project_id)))
+        -- Written out, and not by is_ownerless: as a call it costs ten times as much for each row that is passed over.
+        or ((select auth.is_admin()) and (project_id is null or (
+          (select p.owner_id from registry.projects p where p.id = %1$I.project_id) is null
+          and not exists (select from auth.project_members m where m.project_id = %1$I.project_id and m.role = 'owner')
+        )))
       )$policy$, v_table.name, v_table.registrant);
   end loop;
   -- As their triggers.
@@ -458,4 +462,4 @@ create trigger cron_trigger_details_registered after insert or update of express
   for each statement execute function triggers.on_registered();
 
 revoke execute on all functions in schema triggers from public;
-grant execute on function triggers.glob_matches, triggers.is_ownerless to treeline_runtime;
+grant execute on function triggers.glob_matches to treeline_runtime;

@@ -452,7 +452,7 @@ comment on function triggers.drop_old is
   'scripts that nothing tells of any more.';
 
 revoke execute on all functions in schema triggers from public;
-grant execute on function triggers.glob_matches, triggers.is_ownerless, triggers.save_script, triggers.delete_script,
+grant execute on function triggers.glob_matches, triggers.save_script, triggers.delete_script,
   triggers.create_trigger, triggers.update_trigger, triggers.delete_trigger, triggers.save_route, triggers.delete_route,
   triggers.resolve_dead_letters, triggers.invoke, triggers.find_route, triggers.receive, triggers.collect_reply, triggers.leave_reply,
   triggers.health to treeline_runtime;

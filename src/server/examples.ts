@@ -174,6 +174,61 @@ query Pull($since: Cursor) {
     variables: { since: null },
   },
   {
+    query: `# What happens by itself: triggers with how their last attempts went, what waits, and what has failed for good.
+query Triggers {
+  triggers(first: 20) {
+    nodes {
+      kind
+      enabled
+      script { name kind }
+      collectionGlob
+      ops
+      cron
+      nextDueAt
+      stats { waiting unresolvedDeadLetters succeeded failed }
+      lastExecution { status startedAt durationMs error }
+    }
+  }
+  outboxStats { due claimed waiting oldestDueAt unresolvedDeadLetters }
+  deadLetters(first: 20) { nodes { sourceKind script { name } attempts lastError createdAt } }
+}
+`,
+  },
+  {
+    query: `# Saves a script: an operation of this API whose variables come from the event. It says in a project's own log what
+# became of a worktree. createTrigger takes its id, and says when it runs, such as
+# spec: { kv: { collectionGlob: "worktrees", ops: [UPDATE] } }, condition: "'status' in changed".
+mutation SaveScript($script: SaveScriptInput!) {
+  saveScript(input: $script) {
+    script { id name kind scopes }
+    userErrors { code message path }
+  }
+}
+`,
+    variables: {
+      script: {
+        project: { remote: 'https://github.com/example/example' },
+        name: 'log-status',
+        operation: {
+          document:
+            'mutation ($i: LogActivitiesInput!) { logActivities(input: $i) { activities { id } userErrors { code message } } }',
+          variables: {
+            i: {
+              activities: [
+                {
+                  agentId: 'triggers',
+                  worktree: { id: '=entityId' },
+                  type: 'OTHER',
+                  description: '="Now " & data.after.status',
+                },
+              ],
+            },
+          },
+        },
+      },
+    },
+  },
+  {
     query: `# Rows of mai.projects that nobody has given a place yet, and where the two sides of the mirror do not say the same.
 query Mirror {
   unclassifiedProjects(first: 20) { nodes { slug name description links { refType refId } } }

@@ -1,7 +1,6 @@
 import { type RawBuilder, sql } from 'kysely';
 import { callAsViewer } from '../auth/call.ts';
 import type { RequestContext } from '../auth/context.ts';
-import type { ConstraintMeaning } from '../db/refusals.ts';
 import { answerHeavy, type Heavy, loadHeavy } from '../graphql/budget.ts';
 import { byKey, loader } from '../graphql/loaders.ts';
 import { Refusal } from '../kernel/errors.ts';
@@ -10,12 +9,8 @@ import { type ProjectReference, toProjectKey } from '../registry/project/model.t
 import { triggersConstraints } from './constraints.ts';
 
 /** Reads, or calls a function of, the schema `triggers` as the viewer, who alone decides what is there for it. */
-export function callTriggers<Row>(
-  context: RequestContext,
-  call: RawBuilder<unknown>,
-  meanings: Readonly<Record<string, ConstraintMeaning>> = triggersConstraints,
-): Promise<Row[]> {
-  return callAsViewer<Row>(context, call, meanings).catch((error: unknown) => Promise.reject(placed(error)));
+export function callTriggers<Row>(context: RequestContext, call: RawBuilder<unknown>): Promise<Row[]> {
+  return callAsViewer<Row>(context, call, triggersConstraints).catch((error: unknown) => Promise.reject(placed(error)));
 }
 
 /** As `callTriggers`, for what answers exactly one row. */
@@ -72,7 +67,6 @@ export async function loadHeavyColumn(context: RequestContext, column: HeavyColu
 export type HeavyColumn =
   | 'scripts.document'
   | 'scripts.variables'
-  | 'outbox.payload'
   | 'executions.result'
   | 'dead_letters.payload'
   | 'abandoned_executions.result';
@@ -85,14 +79,19 @@ function readColumn(
   return readTriggers(
     context,
     sql`select v.id, v.bytes, v.fits, case when v.fits then v.value end as value from (
-      select v.id, v.value, v.bytes,
-        coalesce(sum(v.bytes) over (order by v.bytes, v.id rows between unbounded preceding and 1 preceding), 0) < ${roomBytes}::bigint as fits
-      from (
+      select v.id, v.value, v.bytes, ${fits('v', roomBytes)} as fits from (
         select t.id, t.${sql.ref(name)} as value, coalesce(octet_length(t.${sql.ref(name)}::text), 0) as bytes
         from ${sql.ref(`triggers.${table}`)} t where t.id = any(${ids}::uuid[])
       ) as v
     ) as v`,
   );
+}
+
+/** Whether a row of a sub-select is among those, the smallest first, whose `bytes` there is room for; with the last it may be more. */
+export function fits(alias: string, roomBytes: number): RawBuilder<unknown> {
+  const [bytes, id] = [sql.ref(`${alias}.bytes`), sql.ref(`${alias}.id`)];
+  const before = sql`sum(${bytes}) over (order by ${bytes}, ${id} rows between unbounded preceding and 1 preceding)`;
+  return sql`coalesce(${before}, 0) < ${roomBytes}::bigint`;
 }
 
 /**

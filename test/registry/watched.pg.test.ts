@@ -324,6 +324,15 @@ describe('every subscription', () => {
         { changeId: "1", table: "t", recordId: "r", op: INSERT, data: { name: "resumed" } }
       ] }) { cursor } }`,
     );
+    const { saveScript } = await gateway.ask<{ saveScript: { script: { uuid: string } } }>(
+      `mutation { saveScript(input: { name: "resumed", operation: { document: "{ cursor }" } }) { script { uuid } } }`,
+    );
+    const script = saveScript.script.uuid;
+    await gateway.ask(`mutation { invokeScript(input: { script: "${script}" }) { result } }`);
+    await sql(
+      `select triggers.bury(array[row(gen_random_uuid(), null, 'cron', null, $1, $2, '{}', '{}', 1, null, 'resumed', 3, 'constant', 1000, 0)::triggers.burial])`,
+      [script, me],
+    );
     const fields = Object.keys(schema.getSubscriptionType()?.getFields() ?? {});
     const selections: Record<string, string> = {
       inFlightWork: 'presence worktree { name }',
@@ -335,6 +344,8 @@ describe('every subscription', () => {
       messageAppended: 'message { content }',
       syncChanged: 'changes { data }',
       mirrorChanged: 'project { name }',
+      executionFinished: 'execution { script { name } }',
+      deadLetterOpened: 'deadLetter { lastError }',
     };
     const ofOwn: Record<string, { args: string; cursor: string }> = {
       messageAppended: { args: `project: { id: "${projectId}" }, `, cursor },

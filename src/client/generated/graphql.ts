@@ -300,6 +300,16 @@ export type UserErrorCode =
   /** The server does not know this schema version. */
   | 'UNSUPPORTED_VERSION';
 
+/** A worktree by the branch that it is on: what a forge knows of it. An active one, or else the last that merged; refused with CONFLICT where several are active. */
+export type WorktreeBranch = {
+  /** The branch, without `refs/heads/`. */
+  branchName: string;
+  /** The host, by name; any when left out. */
+  host?: string | null | undefined;
+  /** The project. */
+  project: ProjectRef;
+};
+
 /** A worktree by its name in a project on a host. */
 export type WorktreeName = {
   /** The host, by name. */
@@ -320,11 +330,13 @@ export type WorktreePath = {
 
 /** How a worktree is named: exactly one of these. */
 export type WorktreeRef =
-  {   /** Its `id`, or the bare UUID. */
+  {   /** Its project and branch. */
+  branch: WorktreeBranch; id?: never; name?: never; path?: never; }
+  |  { branch?: never;   /** Its `id`, or the bare UUID. */
   id: string | number; name?: never; path?: never; }
-  |  { id?: never;   /** Its project, host and name. */
+  |  { branch?: never; id?: never;   /** Its project, host and name. */
   name: WorktreeName; path?: never; }
-  |  { id?: never; name?: never;   /** Its host and directory. */
+  |  { branch?: never; id?: never; name?: never;   /** Its host and directory. */
   path: WorktreePath; };
 
 /** One worktree of a repository, as it was found. */
@@ -376,7 +388,12 @@ export type FeedNamesQuery = { nodes: Array<
     | { id: string }
     | { id: string }
     | { id: string }
+    | { id: string }
+    | { id: string }
     | { slug: string, id: string }
+    | { id: string }
+    | { id: string }
+    | { id: string }
     | { name: string, id: string }
    | null> };
 

@@ -16,6 +16,7 @@ export interface Attempting {
 
 /** Of what is kept of an attempt, as JSON. */
 const mostResultBytes = 262_144;
+const mostErrorCharacters = 4_000;
 
 /** Runs what a row of the outbox says, once. Never throws: what goes wrong is an outcome. */
 export async function attempt(row: ClaimedRow, tools: Attempting, stop: AbortSignal): Promise<Outcome> {
@@ -78,7 +79,10 @@ function failedForGood(error: string): Outcome {
  * stand in what it says. That a script did its work stays true of a result that cannot be kept.
  */
 function toStorable(outcome: Outcome): Outcome {
-  const told = outcome.status === 'succeeded' ? outcome : { ...outcome, error: toStorableText(outcome.error) };
+  const told =
+    outcome.status === 'succeeded'
+      ? outcome
+      : { ...outcome, error: toStorableText(outcome.error.slice(0, mostErrorCharacters)) };
   if (told.status === 'timed_out' || told.result === undefined) return told;
   const why = whyNotKept(told.result);
   return why === null ? told : { ...told, result: { omitted: why } };
