@@ -35,6 +35,7 @@ export async function spawnGateway(options: {
       TREELINE_DATA_DIR: dataDir,
       TREELINE_ADMIN_TOKEN: token,
       TREELINE_MAINTENANCE: 'off',
+      TREELINE_DISPATCH: 'off',
       TREELINE_LOG: 'error',
       ...options.environment,
     },

@@ -58,6 +58,8 @@ export async function startGateway({
     TREELINE_DATA_DIR: dataDir,
     TREELINE_ADMIN_TOKEN: token,
     TREELINE_MAINTENANCE: 'off',
+    // What a test does not ask for must not happen by itself.
+    TREELINE_DISPATCH: 'off',
     TREELINE_LOG: 'error',
     ...environment,
   });
