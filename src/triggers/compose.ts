@@ -7,9 +7,9 @@ import type { RetrySettings, TriggersContext } from './context.ts';
 import { type Dispatcher, type DispatcherEvents, startDispatcher } from './dispatcher/dispatcher.ts';
 import { createOperations, type OperationsOptions } from './dispatcher/operation.ts';
 import { createReplies, repliesChannel } from './dispatcher/replies.ts';
-import { createWebhooks } from './dispatcher/webhook.ts';
 import { createExpressions } from './expression/expressions.ts';
 import { createDocuments } from './script/document.ts';
+import { createWebhooks } from './webhook/webhook.ts';
 
 /** Channels that the feed has to hear for it. */
 export const triggerChannels: readonly string[] = ['treeline_outbox', 'treeline_triggers', repliesChannel];

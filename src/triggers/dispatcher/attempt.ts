@@ -3,9 +3,9 @@ import { isScope, type Scope } from '../../auth/scopes.ts';
 import { findUnstorable, toStorableText } from '../../db/storable.ts';
 import type { Outcome } from '../execution/model.ts';
 import type { Expressions } from '../expression/expressions.ts';
+import type { Webhooks } from '../webhook/webhook.ts';
 import type { Operations } from './operation.ts';
 import type { ClaimedRow } from './store.ts';
-import type { Webhooks } from './webhook.ts';
 
 /** What an attempt is made with. */
 export interface Attempting {

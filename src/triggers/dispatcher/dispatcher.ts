@@ -5,13 +5,13 @@ import type { Feed } from '../../feed/feed.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import type { Outcome } from '../execution/model.ts';
 import type { Expressions } from '../expression/expressions.ts';
+import type { Webhooks } from '../webhook/webhook.ts';
 import { attempt } from './attempt.ts';
 import { startClock } from './clock.ts';
 import { startLoop } from './loop.ts';
 import { startMatcher } from './matcher.ts';
 import type { Operations } from './operation.ts';
 import { nextDue, reclaimRows, sweepReplies } from './store.ts';
-import type { Webhooks } from './webhook.ts';
 import { startWorker } from './worker.ts';
 
 /**

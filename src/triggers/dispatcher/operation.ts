@@ -1,9 +1,9 @@
 import { type ExecutionResult, execute, type GraphQLError, type GraphQLSchema } from 'graphql';
 import type { RequestContext, Viewer } from '../../auth/context.ts';
 import { type RefusalCode, RequestError, type RequestErrorCode } from '../../kernel/errors.ts';
+import { createDeadline } from '../execution/deadline.ts';
 import type { Outcome } from '../execution/model.ts';
 import { type CompiledDocument, type Documents, refusedField } from '../script/document.ts';
-import { createDeadline } from './deadline.ts';
 
 /** Runs stored operations: as somebody, within the limits of every request, and for so long. */
 export interface Operations {

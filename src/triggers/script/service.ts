@@ -3,9 +3,9 @@ import { Refusal } from '../../kernel/errors.ts';
 import type { Json } from '../../kernel/json.ts';
 import type { ProjectReference } from '../../registry/project/model.ts';
 import { requireKeyAt } from '../call.ts';
-import { checkHeaders, checkUrl } from '../dispatcher/webhook.ts';
 import { checkTemplate } from '../expression/template.ts';
 import { checkSecret, makeSecret } from '../secret.ts';
+import { checkHeaders, checkUrl } from '../webhook/webhook.ts';
 import * as store from './store.ts';
 
 export interface OperationScript {

@@ -1,4 +1,4 @@
-import type { Outcome } from '../execution/model.ts';
+import type { Outcome } from './model.ts';
 
 /** How long an attempt may take, and that it ends when its dispatcher does. */
 export interface Deadline extends Disposable {

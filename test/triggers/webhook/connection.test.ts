@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { Resolve } from '../../../src/triggers/dispatcher/connector.ts';
-import { createWebhooks, type Webhooks, type WebhooksOptions } from '../../../src/triggers/dispatcher/webhook.ts';
 import { makeSecret } from '../../../src/triggers/secret.ts';
+import type { Resolve } from '../../../src/triggers/webhook/connector.ts';
+import { createWebhooks, type Webhooks, type WebhooksOptions } from '../../../src/triggers/webhook/webhook.ts';
 import { type Receiver, startReceiver } from '../receiver.ts';
 import { makeCertificate } from './certificate.ts';
 

@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { createWebhooks, type Delivery, type Webhooks } from '../../../src/triggers/dispatcher/webhook.ts';
 import { makeSecret } from '../../../src/triggers/secret.ts';
+import { createWebhooks, type Delivery, type Webhooks } from '../../../src/triggers/webhook/webhook.ts';
 import { type Receiver, startReceiver } from '../receiver.ts';
 
 const ours = { 'x-shop': 'a value for the receiver only' };

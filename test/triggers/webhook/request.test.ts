@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { checkHeaders, checkUrl } from '../../../src/triggers/dispatcher/webhook.ts';
+import { checkHeaders, checkUrl } from '../../../src/triggers/webhook/webhook.ts';
 
 describe('headers of a registrant', () => {
   test.each([

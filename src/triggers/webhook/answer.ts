@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Outcome } from '../execution/model.ts';
-import { failed } from './webhook-failure.ts';
+import { failed } from './failure.ts';
 
 /** What is kept of an answer; the API shows it to whoever may see the execution. */
 export interface Answer {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { createAddressRule } from '../../../src/triggers/dispatcher/addresses.ts';
+import { createAddressRule } from '../../../src/triggers/webhook/addresses.ts';
 
 const overTls = { encrypted: true };
 const inClearText = { encrypted: false };

@@ -2,13 +2,13 @@ import { lookup } from 'node:dns/promises';
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { Webhook } from 'standardwebhooks';
 import { Agent, type Dispatcher } from 'undici';
+import { createDeadline } from '../execution/deadline.ts';
 import type { Outcome } from '../execution/model.ts';
 import { checkSecret } from '../secret.ts';
 import { createAddressRule } from './addresses.ts';
+import { outcomeOf, readAnswer } from './answer.ts';
 import { createConnector, type Resolve } from './connector.ts';
-import { createDeadline } from './deadline.ts';
-import { outcomeOf, readAnswer } from './webhook-answer.ts';
-import { failed, outcomeOfError } from './webhook-failure.ts';
+import { failed, outcomeOfError } from './failure.ts';
 
 /** One attempt to deliver. */
 export interface Delivery {
