@@ -431,21 +431,13 @@ comment on function triggers.delete_route is 'Deletes a route, and what it accep
 
 -- ---- dead letters ----------------------------------------------------------------------------------------------------
 
--- Those that whoever asks may see, locked: who comes second finds out what became of them.
-create function triggers.lock_dead_letters(p_ids uuid[], p_filter jsonb, p_limit int, p_runnable boolean) returns setof triggers.dead_letters
-language plpgsql
+-- The oldest that a filter means and whoever asks may see.
+create function triggers.find_dead_letters(p_filter jsonb, p_limit int, p_runnable boolean) returns uuid[]
+language sql stable
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_custom_plan
 as $$
-begin
-  if p_ids is not null then
-    return query
-    select d.* from triggers.dead_letters d
-    where d.id = any (p_ids) and triggers.may_see(d.project_id, d.principal_id)
-    order by d.id for no key update;
-  else
-    return query
-    select d.* from triggers.dead_letters d
+  select array(
+    select d.id from triggers.dead_letters d
     where d.resolved_at is null
       -- What can never be replayed would be found again by each call, before what can.
       and (not p_runnable or exists (select from triggers.scripts s where s.id = d.script_id and s.deleted_at is null))
@@ -455,10 +447,15 @@ begin
       and (p_filter ->> 'project_id' is null or d.project_id = (p_filter ->> 'project_id')::uuid)
       and (p_filter ->> 'since' is null or d.created_at >= (p_filter ->> 'since')::timestamptz)
       and triggers.may_see(d.project_id, d.principal_id)
-    order by d.created_at, d.id limit p_limit for no key update;
-  end if;
-end
+    order by d.created_at, d.id limit p_limit
+  )
 $$;
+
+-- Whoever needs several locks them in this order, so that nobody waits for each other; who comes second finds out what became of them.
+create function triggers.lock_dead_letters(p_ids uuid[]) returns setof triggers.dead_letters
+language sql
+set search_path = pg_catalog, pg_temp
+as $$ select d.* from triggers.dead_letters d where d.id = any (p_ids) order by d.id for no key update $$;
 
 create function triggers.resolve_dead_letters(p_ids uuid[], p_filter jsonb, p_limit int, p_resolution text)
 returns table (resolved_ids uuid[], has_more boolean, refused jsonb)
@@ -467,6 +464,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
+  v_meant uuid[] := coalesce(p_ids, triggers.find_dead_letters(p_filter, p_limit, p_resolution = 'replayed'));
   v_ids uuid[];
   v_found uuid[];
   v_refused jsonb;
@@ -480,8 +478,10 @@ begin
       else 'The script of this dead letter was deleted, so nothing can be run: ignore it.'
     end)) filter (where d.resolved_at is not null or (p_resolution = 'replayed' and s.id is null)), '[]')
   into v_found, v_ids, v_refused
-  from triggers.lock_dead_letters(p_ids, p_filter, p_limit, p_resolution = 'replayed') d
-  left join triggers.scripts s on s.id = d.script_id and s.deleted_at is null;
+  from triggers.lock_dead_letters(v_meant) d
+  left join triggers.scripts s on s.id = d.script_id and s.deleted_at is null
+  -- What a filter found and somebody else resolved meanwhile was not asked for.
+  where triggers.may_see(d.project_id, d.principal_id) and (p_ids is not null or d.resolved_at is null);
   v_refused := v_refused || coalesce((
     select jsonb_agg(jsonb_build_object('id', g.id, 'code', 'NOT_FOUND', 'message', format('You have no dead letter with the id %s.', g.id)))
     from unnest(p_ids) as g (id) where g.id <> all (v_found)
@@ -497,7 +497,7 @@ begin
     where d.id = any (v_ids) order by d.created_at, d.id;
     perform pg_notify('treeline_outbox', '');
   end if;
-  return query select v_ids, p_ids is null and cardinality(v_found) = p_limit, v_refused;
+  return query select v_ids, p_ids is null and cardinality(v_meant) = p_limit, v_refused;
 end
 $$;
 comment on function triggers.resolve_dead_letters is
@@ -608,4 +608,11 @@ begin
   return query select 'accepted', v_id;
 end
 $$;
+-- Whoever sends by the specification repeats what failed, under the same id; where somebody waits, it is not tried again by itself.
+create function triggers.forget_message(p_route_id uuid, p_message_id text) returns void
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$ delete from triggers.received_messages where route_id = p_route_id and message_id = p_message_id $$;
+comment on function triggers.forget_message is 'For a request that somebody waited for in vain: it may come again under its id.';
+
 comment on function triggers.receive is 'Accepts a request that proved itself: accepted, duplicate (its id came before), too_deep, or gone.';

@@ -179,6 +179,7 @@ begin
       where t.kind <> 'dead_letter' and (m.error is not null or (t.kind = 'kv' and m.depth >= p_max_depth))
       order by m.place
     ));
+    perform triggers.lock_dead_letters(array(select m.dead_letter_id from unnest(p_matches) m where m.error is not null));
     update triggers.dead_letters d set resolution = 'handler_failed'
     from unnest(p_matches) m
     where d.id = m.dead_letter_id and m.error is not null and d.resolution is null;

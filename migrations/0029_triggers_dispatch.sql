@@ -62,6 +62,7 @@ comment on function triggers.claim is
 create function triggers.renew_claims(p_worker text, p_execution_ids uuid[], p_lease_ms int) returns int
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 declare
   -- Taken once: what may change from row to row is no condition for an index.
@@ -159,6 +160,7 @@ declare
   v_put_off uuid[];
   v_reply_tos uuid[];
   v_replied uuid[];
+  v_letters uuid[];
   v_burials triggers.burial[];
 begin
   -- What was taken back from this worker meanwhile is somebody else's: its late result changes nothing.
@@ -166,7 +168,7 @@ begin
     select r.id, r.execution_id, r.status, r.permanent
     from jsonb_to_recordset(p_results) as r (id uuid, execution_id uuid, status text, permanent boolean)
   ), ours as materialized (
-    select o.id, o.execution_id, o.reply_to, g.status,
+    select o.id, o.execution_id, o.reply_to, o.dead_letter_id, g.status,
       coalesce(g.permanent, false) or o.reply_to is not null or o.failures + 1 >= o.retry_max_attempts as over
     from triggers.outbox o join given g on g.id = o.id and g.execution_id = o.execution_id
     where o.claimed_by = p_worker
@@ -174,13 +176,15 @@ begin
   )
   select array_agg(o.id), array_agg(o.execution_id), array_agg(o.id) filter (where o.status = 'succeeded'),
     array_agg(o.id) filter (where o.status <> 'succeeded' and o.over), array_agg(o.id) filter (where o.status <> 'succeeded' and not o.over),
-    array_agg(o.reply_to) filter (where o.reply_to is not null), array_agg(o.execution_id) filter (where o.reply_to is not null)
-  into v_ids, v_execution_ids, v_succeeded, v_given_up, v_put_off, v_reply_tos, v_replied
+    array_agg(o.reply_to) filter (where o.reply_to is not null), array_agg(o.execution_id) filter (where o.reply_to is not null),
+    array_agg(o.dead_letter_id) filter (where o.dead_letter_id is not null)
+  into v_ids, v_execution_ids, v_succeeded, v_given_up, v_put_off, v_reply_tos, v_replied, v_letters
   from ours o;
   if v_ids is null then
     return query select 0, 0, 0;
     return;
   end if;
+  perform triggers.lock_dead_letters(v_letters);
   update triggers.executions e set status = r.status, finished_at = v_now, result = nullif(r.result, 'null'), error = r.error
   from jsonb_to_recordset(p_results) as r (execution_id uuid, status text, result jsonb, error text)
   where e.id = r.execution_id and e.id = any (v_execution_ids);
@@ -252,15 +256,17 @@ declare
   v_reply_tos uuid[];
   v_replied uuid[];
   v_given_up uuid[];
+  v_letters uuid[];
   v_burials triggers.burial[];
   v_error constant text := 'Its worker stopped answering while it was at it.';
 begin
   select array_agg(l.id), array_agg(l.execution_id), array_agg(l.id) filter (where l.reply_to is not null),
     array_agg(l.reply_to) filter (where l.reply_to is not null), array_agg(l.execution_id) filter (where l.reply_to is not null),
-    array_agg(l.id) filter (where l.reply_to is null and l.attempt - l.failures >= v_most_losses)
-  into v_ids, v_execution_ids, v_waited, v_reply_tos, v_replied, v_given_up
+    array_agg(l.id) filter (where l.reply_to is null and l.attempt - l.failures >= v_most_losses),
+    array_agg(l.dead_letter_id) filter (where l.dead_letter_id is not null)
+  into v_ids, v_execution_ids, v_waited, v_reply_tos, v_replied, v_given_up, v_letters
   from (
-    select o.id, o.execution_id, o.reply_to, o.attempt, o.failures from triggers.outbox o
+    select o.id, o.execution_id, o.reply_to, o.dead_letter_id, o.attempt, o.failures from triggers.outbox o
     where o.claimed_by is not null and o.claim_expires_at <= v_now
     order by o.claim_expires_at limit p_limit for update skip locked
   ) l;
@@ -268,6 +274,7 @@ begin
     return query select 0, 0;
     return;
   end if;
+  perform triggers.lock_dead_letters(v_letters);
   update triggers.executions e set status = 'lost', finished_at = clock_timestamp(), error = v_error where e.id = any (v_execution_ids);
   delete from triggers.outbox o where o.id = any (v_waited);
   if v_given_up is not null then
@@ -301,6 +308,7 @@ comment on function triggers.reclaim is 'Takes back what workers had whose lease
 create function triggers.give_back(p_worker text, p_ids uuid[]) returns int
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 declare
   v_execution_ids uuid[];
@@ -342,6 +350,7 @@ comment on function triggers.collect_reply is 'The result that somebody waits fo
 create function triggers.leave_reply(p_reply_to uuid) returns text
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 declare
   v_row triggers.outbox;
@@ -376,6 +385,7 @@ $$;
 create function triggers.sweep_replies() returns int
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 declare
   -- Taken once: what may change from row to row is no condition for an index.
@@ -422,6 +432,7 @@ comment on function triggers.health is 'How much waits in the outbox of the whol
 create function triggers.drop_old(p_dead_letter_days int, p_abandoned_days int, p_execution_days int) returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 declare
   -- Taken once: what may change from row to row is no condition for an index.
@@ -454,7 +465,7 @@ comment on function triggers.drop_old is
 revoke execute on all functions in schema triggers from public;
 grant execute on function triggers.glob_matches, triggers.save_script, triggers.delete_script,
   triggers.create_trigger, triggers.update_trigger, triggers.delete_trigger, triggers.save_route, triggers.delete_route,
-  triggers.resolve_dead_letters, triggers.invoke, triggers.find_route, triggers.receive, triggers.collect_reply, triggers.leave_reply,
+  triggers.resolve_dead_letters, triggers.invoke, triggers.find_route, triggers.receive, triggers.forget_message, triggers.collect_reply, triggers.leave_reply,
   triggers.health to treeline_runtime;
 
 update registry.metadata set value = '1.5.0' where key = 'schema_version';

@@ -52,6 +52,7 @@ const mostAhead = 400;
 const mostFinishedAtOnce = 500;
 /** Whoever writes into the outbox says so, and what is put off is waited for: this only mends what was lost. */
 const backstopMs = 5_000;
+const againMs = 50;
 const outboxChannel = 'treeline_outbox';
 
 interface Job {
@@ -90,8 +91,8 @@ export function startWorker(options: WorkerOptions): Worker {
       // As many as there was room for: there may be more, once there is room.
       if (rows.length > 0) return claiming.wake();
       const { due_in_ms: dueInMs } = await nextDue(pool);
-      // What is due already is being claimed by somebody else, or waits for room here, which is heard of.
-      if (dueInMs !== null && dueInMs > 0) claiming.wakeIn(Math.ceil(dueInMs));
+      // What is due by now has become so since, or is being claimed by somebody else, or waits for room here.
+      if (dueInMs !== null) claiming.wakeIn(dueInMs > 0 ? Math.ceil(dueInMs) : againMs);
     },
   });
   const unhear = feed.onSignal(outboxChannel, () => claiming.wake());

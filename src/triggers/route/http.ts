@@ -5,10 +5,10 @@ import { documentFault } from '../../db/refusals.ts';
 import type { Feed } from '../../feed/feed.ts';
 import { readBody } from '../../kernel/body.ts';
 import { Refusal, RequestError } from '../../kernel/errors.ts';
-import { answerRefusals, type HttpExchange, sendJson, sendRefusal } from '../../kernel/exchange.ts';
+import { answerRefusals, type HttpExchange, sendJson, sendRefusal, unlessStalled } from '../../kernel/exchange.ts';
 import type { TriggersContext } from '../context.ts';
 import { awaitReply, type Reply } from '../script/invoke.ts';
-import { type Accepted, acceptRequest, findRoute, type RouteFound } from './receive.ts';
+import { type Accepted, acceptRequest, findRoute, forgetMessage, type RouteFound } from './receive.ts';
 import { verifyRequest } from './signature.ts';
 
 /**
@@ -31,6 +31,8 @@ interface HookExchange extends HttpExchange {
 const mostBodyBytes = 1_000_000;
 /** What is read of strangers at the same time. */
 const mostAtOnce = 64;
+/** Whoever holds one of these places does not hold it for long. */
+const bodyPace = { stallMs: 5_000, longestMs: 10_000 };
 /** A script's end takes a moment to be told. */
 const graceMs = 1_000;
 const depthHeader = 'treeline-depth';
@@ -46,7 +48,7 @@ export function createHooksRoom(options: HooksOptions) {
       if (reading >= mostAtOnce)
         throw new RequestError('LIMIT_EXCEEDED', 'Too many requests come in at once: try again.');
       reading += 1;
-      const body = await readBody(request, mostBodyBytes).finally(() => {
+      const body = await unlessStalled(exchange, bodyPace, () => readBody(request, mostBodyBytes)).finally(() => {
         reading -= 1;
       });
       const verified = await verifyRequest({ ...route, headers: plainHeaders(request), body });
@@ -76,7 +78,7 @@ async function answerAccepted(exchange: HookExchange, visit: Visit): Promise<voi
 }
 
 async function answerWithResult(exchange: HookExchange, visit: Visit): Promise<void> {
-  const { options, route } = visit;
+  const { options, route, messageId } = visit;
   const waitMs = route.timeout_ms + graceMs;
   const reply = await awaitReply({
     db: options.db,
@@ -93,10 +95,17 @@ async function answerWithResult(exchange: HookExchange, visit: Visit): Promise<v
     if (error instanceof Refusal && error.code === 'TIMED_OUT') return null;
     throw error;
   });
+  if (reply?.status === 'succeeded') {
+    exchange.response.setHeader('x-treeline-execution', reply.executionId);
+    return sendJson(exchange.response, 200, reply.result);
+  }
+  if (messageId !== null) await forgetMessage(options.db, route.id, messageId);
   if (reply === null) return sendRefusal(exchange, 504, 'TIMED_OUT', `No result came within ${waitMs} ms.`);
-  exchange.response.setHeader('x-treeline-execution', reply.executionId);
-  if (reply.status === 'succeeded') return sendJson(exchange.response, 200, reply.result);
-  sendRefusal(exchange, 502, 'FAILED', failureFor(route, reply), { executionId: reply.executionId });
+  const { executionId } = reply;
+  if (reply.status === 'timed_out') {
+    return sendRefusal(exchange, 504, 'TIMED_OUT', failureFor(route, reply), { executionId });
+  }
+  sendRefusal(exchange, 502, 'FAILED', failureFor(route, reply), { executionId });
 }
 
 /** Strangers, whom no signature vouches for, are not told what the script met. */
