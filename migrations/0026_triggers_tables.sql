@@ -242,8 +242,9 @@ create index idx_outbox_due on triggers.outbox (lane, due_at) where claimed_by i
 create index idx_outbox_claim_expires_at on triggers.outbox (claim_expires_at) where claimed_by is not null;
 create index idx_outbox_reply_to on triggers.outbox (reply_to) where reply_to is not null;
 create index idx_outbox_trigger_id on triggers.outbox (trigger_id);
-create index idx_outbox_created_at on triggers.outbox (created_at, id);
-create index idx_outbox_project_id on triggers.outbox (project_id);
+-- Lists are put together of what is one's own and what is of one's projects: see src/triggers/sight.ts.
+create index idx_outbox_project_id on triggers.outbox (project_id, created_at, id);
+create index idx_outbox_principal_id on triggers.outbox (principal_id, created_at, id);
 
 create table triggers.executions (
   id uuid primary key,
@@ -269,7 +270,8 @@ comment on column triggers.executions.worker is 'The dispatcher, by its host and
 create index idx_executions_started_at on triggers.executions (started_at, id);
 create index idx_executions_trigger_id on triggers.executions (trigger_id, started_at, id);
 create index idx_executions_script_id on triggers.executions (script_id, started_at, id);
-create index idx_executions_project_id on triggers.executions (project_id);
+create index idx_executions_project_id on triggers.executions (project_id, started_at, id);
+create index idx_executions_principal_id on triggers.executions (principal_id, started_at, id);
 
 create table triggers.dead_letters (
   id uuid primary key default gen_random_uuid(),
@@ -303,7 +305,10 @@ create index idx_dead_letters_created_at on triggers.dead_letters (created_at, i
 create index idx_dead_letters_resolved_at on triggers.dead_letters (resolved_at) where resolved_at is not null;
 create index idx_dead_letters_trigger_id on triggers.dead_letters (trigger_id, created_at, id);
 create index idx_dead_letters_script_id on triggers.dead_letters (script_id, created_at, id);
-create index idx_dead_letters_project_id on triggers.dead_letters (project_id);
+create index idx_dead_letters_project_id on triggers.dead_letters (project_id, created_at, id);
+create index idx_dead_letters_principal_id on triggers.dead_letters (principal_id, created_at, id);
+create index idx_dead_letters_unresolved_project_id on triggers.dead_letters (project_id, created_at, id) where resolved_at is null;
+create index idx_dead_letters_unresolved_principal_id on triggers.dead_letters (principal_id, created_at, id) where resolved_at is null;
 
 create table triggers.replies (
   reply_to uuid primary key,
@@ -327,7 +332,8 @@ create table triggers.abandoned_executions (
 comment on table triggers.abandoned_executions is 'Results that came when nobody was waiting any more.';
 create index idx_abandoned_executions_created_at on triggers.abandoned_executions (created_at, id);
 create index idx_abandoned_executions_script_id on triggers.abandoned_executions (script_id);
-create index idx_abandoned_executions_project_id on triggers.abandoned_executions (project_id);
+create index idx_abandoned_executions_project_id on triggers.abandoned_executions (project_id, created_at, id);
+create index idx_abandoned_executions_principal_id on triggers.abandoned_executions (principal_id, created_at, id);
 
 create table triggers.state (
   singleton boolean primary key default true check (singleton),

@@ -251,23 +251,16 @@ as $$
   end
 $$;
 
--- The collection and the kind of change that a trigger means, if the event is of any: array[collection, op], or null.
-create function triggers.meant(p_event feed.events, p_glob text, p_ops text[]) returns text[]
+-- Of what an offline client wrote, the first that a trigger means: array[collection, op], or null.
+create function triggers.meant_write(p_event feed.events, p_glob text, p_ops text[]) returns text[]
 language sql stable
 as $$
-  select case
-    when (p_event).topic operator(pg_catalog.=) 'sync_changes' then (
-      select array[w.collection, w.op] from (
-        select pg_catalog.concat('sync:', (p_event).entity_id, ':', x ->> 0) as collection, x ->> 1 as op
-        from pg_catalog.jsonb_array_elements((p_event).data -> 'writes') x
-      ) w
-      where triggers.glob_matches(p_glob, w.collection) and (p_ops operator(pg_catalog.=) '{}' or w.op operator(pg_catalog.=) any (p_ops))
-      order by 1 limit 1
-    )
-    when triggers.glob_matches(p_glob, (p_event).topic)
-      and (p_ops operator(pg_catalog.=) '{}' or (p_event).op operator(pg_catalog.=) any (p_ops))
-    then array[(p_event).topic, (p_event).op]
-  end
+  select array[w.collection, w.op] from (
+    select pg_catalog.concat('sync:', (p_event).entity_id, ':', x ->> 0) as collection, x ->> 1 as op
+    from pg_catalog.jsonb_array_elements((p_event).data -> 'writes') x
+  ) w
+  where triggers.glob_matches(p_glob, w.collection) and (p_ops operator(pg_catalog.=) '{}' or w.op operator(pg_catalog.=) any (p_ops))
+  order by w.collection, w.op limit 1
 $$;
 
 create function triggers.rfc3339(p_at timestamptz) returns text
@@ -312,7 +305,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   with event as materialized (
-    select e as row, e.xid, e.topic, e.project_id, e.position, e.depth from unnest(p_events) e
+    select e as row, e.xid, e.topic, e.op, e.entity_id, e.project_id, e.position, e.depth from unnest(p_events) e
   ), enabled as materialized (
     select t.id, t.project_id, t.kind, t.condition, t.active_from, t.registered_by_principal, k.collection_glob, k.ops, d.source_filter,
       d.trigger_id_filter, d.script_id_filter, array(select unnest(t.scopes) intersect select unnest(p.scopes)) as scopes
@@ -321,21 +314,31 @@ as $$
     left join triggers.kv_trigger_details k on k.trigger_id = t.id
     left join triggers.dead_letter_trigger_details d on d.trigger_id = t.id
     where t.enabled and t.kind in ('kv', 'dead_letter')
+  ), wanted as materialized (
+    -- By topic: what a trigger does not mean must not be looked at for each event. A thousand triggers are five hundred thousand pairs.
+    select t.*, topic
+    from enabled t
+    cross join unnest(case t.kind when 'kv' then triggers.topics_of(t.collection_glob) else array['dead_letters'] end) as topic
+    where topic in (select e.topic from event e)
   ), pair as (
-    select e as event, t as trigger from event e join enabled t on t.project_id = e.project_id
+    select e as event, t as trigger from event e join wanted t on t.topic = e.topic and t.project_id = e.project_id
+    where not pg_visible_in_snapshot(e.xid, t.active_from)
     union all
-    select e, t from event e join enabled t on t.project_id is null
+    select e, t from event e join wanted t on t.topic = e.topic and t.project_id is null
+    where not pg_visible_in_snapshot(e.xid, t.active_from)
   ), found as (
-    select (p.event).position, p.trigger, (p.event).depth as depth, null::uuid as dead_letter_id,
-      (p.event).row as event, triggers.meant((p.event).row, (p.trigger).collection_glob, (p.trigger).ops) as meant, null::triggers.dead_letters as letter
+    select (p.event).position, p.trigger, (p.event).depth as depth, null::uuid as dead_letter_id, (p.event).row as event,
+      case
+        when (p.event).topic = 'sync_changes' then triggers.meant_write((p.event).row, (p.trigger).collection_glob, (p.trigger).ops)
+        when (p.trigger).ops = '{}' or (p.event).op = any ((p.trigger).ops) then array[(p.event).topic, (p.event).op]
+      end as meant,
+      null::triggers.dead_letters as letter
     from pair p
-    where (p.trigger).kind = 'kv' and (p.event).topic <> 'dead_letters'
-      and not pg_visible_in_snapshot((p.event).xid, (p.trigger).active_from)
+    where (p.trigger).kind = 'kv'
     union all
     select (p.event).position, p.trigger, l.depth + 1, l.id, null::feed.events, null, l
-    from pair p join triggers.dead_letters l on l.id = ((p.event).row).entity_id::uuid
-    where (p.trigger).kind = 'dead_letter' and (p.event).topic = 'dead_letters'
-      and not pg_visible_in_snapshot((p.event).xid, (p.trigger).active_from)
+    from pair p join triggers.dead_letters l on l.id = (p.event).entity_id::uuid
+    where (p.trigger).kind = 'dead_letter'
       and l.resolved_at is null
       -- One beyond the limit may be told of; what its handlers set off, and they again, ends there.
       and l.depth <= p_max_depth

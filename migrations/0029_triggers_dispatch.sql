@@ -395,7 +395,7 @@ declare
   v_reply_tos uuid[];
 begin
   delete from triggers.outbox o where o.claimed_by is null
-    and o.reply_to in (select r.reply_to from triggers.replies r where r.wait_until < v_now - interval '30 seconds');
+    and o.reply_to = any (array(select r.reply_to from triggers.replies r where r.wait_until < v_now - interval '30 seconds'));
   with late as (
     select r.reply_to, r.execution_id from triggers.replies r
     where r.wait_until < v_now - interval '30 seconds' order by r.reply_to for update skip locked

@@ -11,7 +11,6 @@ export interface HttpExchange {
 const statuses: Partial<Record<RefusalCode, number>> = {
   NOT_FOUND: 404,
   FORBIDDEN: 403,
-  CONFLICT: 409,
   PAYLOAD_TOO_LARGE: 413,
 };
 

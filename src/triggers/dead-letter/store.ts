@@ -1,7 +1,7 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { RequestContext } from '../../auth/context.ts';
 import { columns } from '../../db/json-rows.ts';
-import { type Order, type Page, pageCondition, pageTail } from '../../db/keyset.ts';
+import { type Order, type Page, pageTail } from '../../db/keyset.ts';
 import type { RefusalCode } from '../../kernel/errors.ts';
 import {
   callTriggersOnce,
@@ -11,6 +11,7 @@ import {
   requireKeyAt,
   requireSourceKeyAt,
 } from '../call.ts';
+import { idsInSight } from '../sight.ts';
 import { type DeadLetterFilter, type DeadLetterRow, deadLetterColumns, mostResolved } from './model.ts';
 
 /** The newest first. */
@@ -35,18 +36,17 @@ export function listDeadLetters(
   page: Page,
 ): Promise<DeadLetterRow[]> {
   const { unresolved, source, trigger, script, project, since } = filter;
-  const conditions: RawBuilder<unknown>[] = [
-    pageCondition('d', deadLetterOrder, page),
-    ofProject(sql`d.project_id`, project),
-  ];
-  if (unresolved != null) conditions.push(unresolved ? sql`d.resolved_at is null` : sql`d.resolved_at is not null`);
-  if (source != null) conditions.push(sql`d.source_kind = any(${source}::text[])`);
-  if (trigger != null) conditions.push(sql`d.trigger_id = ${requireSourceKeyAt([], trigger)}::uuid`);
-  if (script != null) conditions.push(sql`d.script_id = ${requireKeyAt([], 'Script', script)}::uuid`);
-  if (since != null) conditions.push(sql`d.created_at >= ${since}::timestamptz`);
+  const conditions: RawBuilder<unknown>[] = [ofProject(sql`row.project_id`, project)];
+  if (unresolved != null) conditions.push(unresolved ? sql`row.resolved_at is null` : sql`row.resolved_at is not null`);
+  if (source != null) conditions.push(sql`row.source_kind = any(${source}::text[])`);
+  if (trigger != null) conditions.push(sql`row.trigger_id = ${requireSourceKeyAt([], trigger)}::uuid`);
+  if (script != null) conditions.push(sql`row.script_id = ${requireKeyAt([], 'Script', script)}::uuid`);
+  if (since != null) conditions.push(sql`row.created_at >= ${since}::timestamptz`);
+  const condition = sql.join(conditions, sql` and `);
   return readTriggers(
     context,
-    sql`select ${selected} from triggers.dead_letters d where ${sql.join(conditions, sql` and `)}
+    sql`select ${selected} from triggers.dead_letters d
+      where d.id in (${idsInSight({ table: 'dead_letters', order: deadLetterOrder, page, condition })})
       ${pageTail('d', deadLetterOrder, page)}`,
   );
 }

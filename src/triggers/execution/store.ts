@@ -3,6 +3,7 @@ import type { RequestContext } from '../../auth/context.ts';
 import { columns } from '../../db/json-rows.ts';
 import { type Order, type Page, pageCondition, pageTail } from '../../db/keyset.ts';
 import { readTriggers } from '../call.ts';
+import { idsInSight } from '../sight.ts';
 import {
   type AbandonedRow,
   abandonedColumns,
@@ -38,9 +39,15 @@ export function listExecutionsById(context: RequestContext, ids: readonly string
 }
 
 export function listExecutions(context: RequestContext, filter: ExecutionFilter, page: Page): Promise<ExecutionRow[]> {
-  const conditions: RawBuilder<unknown>[] = [pageCondition('e', executionOrder, page)];
+  const conditions: RawBuilder<unknown>[] = [];
   if (filter.triggerId != null) conditions.push(sql`e.trigger_id = ${filter.triggerId}::uuid`);
   if (filter.scriptId != null) conditions.push(sql`e.script_id = ${filter.scriptId}::uuid`);
+  // Of one trigger or script there is an index, and mostly all of it is seen, or nothing.
+  conditions.push(
+    conditions.length > 0
+      ? pageCondition('e', executionOrder, page)
+      : sql`e.id in (${idsInSight({ table: 'executions', order: executionOrder, page })})`,
+  );
   return readTriggers(
     context,
     sql`select ${selected} from triggers.executions e where ${sql.join(conditions, sql` and `)}
@@ -69,6 +76,7 @@ export function listAbandoned(context: RequestContext, page: Page): Promise<Aban
   return readTriggers(
     context,
     sql`select ${columns('a', abandonedColumns)} from triggers.abandoned_executions a
-      where ${pageCondition('a', abandonedOrder, page)} ${pageTail('a', abandonedOrder, page)}`,
+      where a.id in (${idsInSight({ table: 'abandoned_executions', order: abandonedOrder, page })})
+      ${pageTail('a', abandonedOrder, page)}`,
   );
 }

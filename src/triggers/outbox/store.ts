@@ -1,8 +1,9 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { RequestContext } from '../../auth/context.ts';
 import { columns } from '../../db/json-rows.ts';
-import { type Order, type Page, pageCondition, pageTail } from '../../db/keyset.ts';
+import { type Order, type Page, pageTail } from '../../db/keyset.ts';
 import { fits, readTriggers } from '../call.ts';
+import { idsInSight } from '../sight.ts';
 import { type OutboxRow, type OutboxStatsRow, outboxColumns } from './model.ts';
 
 /** The newest first. */
@@ -37,7 +38,7 @@ export function listOutboxWithPayloads(
 
 function pageOf(selected: RawBuilder<unknown>, page: Page): RawBuilder<unknown> {
   return sql`select ${selected} from triggers.outbox o
-    where ${pageCondition('o', outboxOrder, page)} ${pageTail('o', outboxOrder, page)}`;
+    where o.id in (${idsInSight({ table: 'outbox', order: outboxOrder, page })}) ${pageTail('o', outboxOrder, page)}`;
 }
 
 export async function getOutboxStats(context: RequestContext): Promise<OutboxStatsRow> {

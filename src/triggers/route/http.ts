@@ -87,14 +87,14 @@ async function answerWithResult(exchange: HookExchange, visit: Visit): Promise<v
     waitMs,
     ask: async (replyTo) => {
       const accepted = requireAccepted(await accept(exchange, visit, { to: replyTo, waitMs }));
-      if (accepted.outcome === 'duplicate') {
-        throw new Refusal('CONFLICT', 'This webhook-id came before, and its result went to whoever sent it then.');
-      }
+      if (accepted.outcome === 'duplicate') throw duplicate;
     },
   }).catch((error: unknown) => {
+    if (error === duplicate) return 'duplicate' as const;
     if (error instanceof Refusal && error.code === 'TIMED_OUT') return null;
     throw error;
   });
+  if (reply === 'duplicate') return sendRefusal(exchange, 409, duplicate.code, duplicate.message);
   if (reply?.status === 'succeeded') {
     exchange.response.setHeader('x-treeline-execution', reply.executionId);
     return sendJson(exchange.response, 200, reply.result);
@@ -107,6 +107,8 @@ async function answerWithResult(exchange: HookExchange, visit: Visit): Promise<v
   }
   sendRefusal(exchange, 502, 'FAILED', failureFor(route, reply), { executionId });
 }
+
+const duplicate = new Refusal('CONFLICT', 'This webhook-id came before, and its result went to whoever sent it then.');
 
 /** Strangers, whom no signature vouches for, are not told what the script met. */
 function failureFor({ signature }: RouteFound, { error }: Reply): string {
