@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import pRetry from 'p-retry';
 import pg, { type Pool } from 'pg';
 import type { Feed } from '../../feed/feed.ts';
 import type { Logger } from '../../kernel/logger.ts';
@@ -184,20 +185,20 @@ export function startWorker(options: WorkerOptions): Worker {
 
   /** Until it is stored, or the leases have ended and others are at it. */
   async function store(batch: readonly Ending[]): Promise<void> {
-    const giveUpAt = performance.now() + leaseMs;
-    for (let waitMs = 50; ; waitMs = Math.min(waitMs * 2, 2_000)) {
-      try {
-        options.onFinished(await finishRows(pool, name, batch));
-        return;
-      } catch (error) {
-        if (isUnstorable(error)) return storeApart(batch);
-        if (performance.now() > giveUpAt || stop.signal.aborted) {
-          log.error({ err: error, count: batch.length }, 'how attempts ended could not be stored: they are made again');
-          return;
-        }
-        log.warn({ err: error }, 'how attempts ended could not be stored; trying again');
-        await new Promise((resolve) => setTimeout(resolve, waitMs));
-      }
+    try {
+      const counts = await pRetry(() => finishRows(pool, name, batch), {
+        retries: Number.POSITIVE_INFINITY,
+        minTimeout: 50,
+        maxTimeout: 2_000,
+        maxRetryTime: leaseMs,
+        signal: stop.signal,
+        shouldRetry: ({ error }) => !isUnstorable(error),
+        onFailedAttempt: ({ error }) => log.warn({ err: error }, 'how attempts ended could not be stored'),
+      });
+      options.onFinished(counts);
+    } catch (error) {
+      if (isUnstorable(error)) return storeApart(batch);
+      log.error({ err: error, count: batch.length }, 'how attempts ended could not be stored: they are made again');
     }
   }
 
