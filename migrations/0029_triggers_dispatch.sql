@@ -89,11 +89,14 @@ returns table (due_in_ms double precision, expires_in_ms double precision)
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
+  -- Not by min: on old statistics it is planned as a walk through all that waits.
   select extract(epoch from least(
-      (select min(due_at) from triggers.outbox where lane = 'reply' and claimed_by is null),
-      (select min(due_at) from triggers.outbox where lane = 'operation' and claimed_by is null),
-      (select min(due_at) from triggers.outbox where lane = 'webhook' and claimed_by is null)) - clock_timestamp()) * 1000,
-    extract(epoch from (select min(claim_expires_at) from triggers.outbox where claimed_by is not null) - clock_timestamp()) * 1000
+      (select o.due_at from triggers.outbox o where o.lane = 'reply' and o.claimed_by is null order by o.due_at limit 1),
+      (select o.due_at from triggers.outbox o where o.lane = 'operation' and o.claimed_by is null order by o.due_at limit 1),
+      (select o.due_at from triggers.outbox o where o.lane = 'webhook' and o.claimed_by is null order by o.due_at limit 1)) - clock_timestamp()) * 1000,
+    extract(epoch from (
+      select o.claim_expires_at from triggers.outbox o where o.claimed_by is not null order by o.claim_expires_at limit 1
+    ) - clock_timestamp()) * 1000
 $$;
 comment on function triggers.next_due is 'In how many ms something will be due, and a lease end; null: nothing waits, nothing is claimed.';
 

@@ -56,7 +56,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     // Maintenance may keep one for long; a dispatcher matches, claims and stores at the same time.
     max: 6,
     application_name: 'treeline-owner',
-    options: startupOptions({ timezone: 'UTC' }),
+    options: startupOptions({ timezone: 'UTC', jit: 'off' }),
     idleTimeoutMillis: 10_000,
     types: { getTypeParser },
   });
