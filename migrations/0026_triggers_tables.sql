@@ -246,6 +246,21 @@ create index idx_outbox_trigger_id on triggers.outbox (trigger_id);
 create index idx_outbox_project_id on triggers.outbox (project_id, created_at, id);
 create index idx_outbox_principal_id on triggers.outbox (principal_id, created_at, id);
 
+-- Nobody's condition is tested while the log is matched: one that takes long would keep everybody's changes waiting.
+create table triggers.candidates (
+  id bigint generated always as identity primary key,
+  trigger_id uuid not null,
+  payload jsonb not null,
+  depth int not null,
+  dead_letter_id uuid,
+  taken_until timestamptz not null default '-infinity',
+  created_at timestamptz not null default clock_timestamp(),
+  constraint candidates_trigger_id_fkey foreign key (trigger_id) references triggers.triggers (id) on delete cascade
+) with (fillfactor = 70);
+comment on table triggers.candidates is 'What goes into the outbox if its trigger''s condition is true of it, and what that is still to be tested of.';
+comment on column triggers.candidates.taken_until is 'Until then somebody tests it.';
+create index idx_candidates_trigger_id on triggers.candidates (trigger_id, id);
+
 create table triggers.executions (
   id uuid primary key,
   outbox_id uuid not null,
@@ -283,6 +298,8 @@ create table triggers.dead_letters (
   principal_id uuid not null,
   scopes text[] not null,
   payload jsonb not null,
+  -- Known without a look at it: handlers are told the payload only where it is not large.
+  payload_bytes int not null,
   attempts int not null,
   first_error text not null,
   last_error text not null,
@@ -299,6 +316,7 @@ create table triggers.dead_letters (
   constraint dead_letters_resolved_check check ((resolved_at is null) = (resolution is null or resolution = 'handler_failed'))
 );
 comment on table triggers.dead_letters is 'What was to be delivered and could not be.';
+comment on column triggers.dead_letters.payload_bytes is 'Its length as text.';
 comment on column triggers.dead_letters.resolution is 'What became of it. One whose handler failed is unresolved still.';
 create index idx_dead_letters_unresolved on triggers.dead_letters (created_at, id) where resolved_at is null;
 create index idx_dead_letters_created_at on triggers.dead_letters (created_at, id);
@@ -423,6 +441,7 @@ end
 $$;
 alter table triggers.received_messages enable row level security;
 alter table triggers.replies enable row level security;
+alter table triggers.candidates enable row level security;
 alter table triggers.state enable row level security;
 
 -- Never a secret, nor the headers, which may hold one.
@@ -445,6 +464,9 @@ begin
   if new.enabled and (not old.enabled or new.condition is distinct from old.condition) then
     new.active_from := pg_current_snapshot();
     update triggers.cron_trigger_details set next_due_at = null where trigger_id = new.id and not old.enabled;
+  end if;
+  if not new.enabled or new.active_from::text <> old.active_from::text then
+    delete from triggers.candidates c where c.trigger_id = new.id;
   end if;
   return new;
 end

@@ -590,6 +590,11 @@ begin
     end if;
   end if;
   if p_depth >= p_max_depth then
+    -- A stranger may say whatever depth, and would fill the letters.
+    if v_route.signature = 'none' then
+      return query select 'too_deep', null::uuid;
+      return;
+    end if;
     perform triggers.bury(array[row(gen_random_uuid(), v_route.project_id, 'http', v_route.id, v_route.script_id,
       v_route.registered_by_principal, v_route.scopes, p_payload, 0, null, triggers.too_deep(p_depth), v_route.retry_max_attempts,
       v_route.retry_backoff, v_route.retry_base_ms, p_depth)::triggers.burial]);

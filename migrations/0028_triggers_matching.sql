@@ -123,8 +123,9 @@ set search_path = pg_catalog, pg_temp
 as $$
   with buried as (
     insert into triggers.dead_letters (message_id, project_id, source_kind, trigger_id, script_id, principal_id, scopes, payload,
-      attempts, first_error, last_error, retry_max_attempts, retry_backoff, retry_base_ms, depth)
-    select b.message_id, b.project_id, b.source_kind, b.trigger_id, b.script_id, b.principal_id, b.scopes, b.payload, b.attempts,
+      payload_bytes, attempts, first_error, last_error, retry_max_attempts, retry_backoff, retry_base_ms, depth)
+    select b.message_id, b.project_id, b.source_kind, b.trigger_id, b.script_id, b.principal_id, b.scopes, b.payload,
+      octet_length(b.payload::text), b.attempts,
       coalesce(b.first_error, b.last_error), b.last_error, b.retry_max_attempts, b.retry_backoff, b.retry_base_ms, b.depth
     -- In their order: their times decide in which order they are listed and replayed.
     from unnest(p_burials) b
@@ -145,23 +146,86 @@ $$;
 
 -- ---- what matches ----------------------------------------------------------------------------------------------------
 
-create type triggers.match as (trigger_id uuid, payload jsonb, depth int, dead_letter_id uuid, error text);
+-- What matched: with its payload; or with the event (by its place among those of a page) or the dead letter that it is made of, because
+-- a page of large payloads, each as often as there are triggers, is more than memory holds.
+create type triggers.match as (
+  trigger_id uuid, payload jsonb, event int, collection text, op text, depth int, dead_letter_id uuid, error text
+);
 
--- Writes the outbox rows of what matched. What must not or cannot run becomes a dead letter at once; but the failure of what
--- handles one makes no further one.
-create function triggers.enqueue(p_matches triggers.match[], p_max_depth int) returns int
+create function triggers.rfc3339(p_at timestamptz) returns text
+language sql stable
+as $$ select pg_catalog.to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') $$;
+
+create function triggers.event_payload(p_event feed.events, p_collection text, p_op text) returns jsonb
+language sql stable
+as $$
+  select pg_catalog.jsonb_build_object(
+    'type', pg_catalog.concat(p_collection, '.', p_op), 'timestamp', triggers.rfc3339((p_event).at),
+    'position', (p_event).position::text, 'collection', p_collection, 'op', pg_catalog.upper(p_op),
+    'entityId', (p_event).entity_id, 'projectId', (p_event).project_id, 'agentId', (p_event).agent_id,
+    'principalId', (p_event).principal_id, 'changed', (p_event).changed, 'depth', (p_event).depth, 'data', (p_event).data)
+$$;
+
+create function triggers.letter_payload(p_letter triggers.dead_letters) returns jsonb
+language sql stable
+as $$
+  select pg_catalog.jsonb_build_object('type', 'dead_letter', 'timestamp', triggers.rfc3339((p_letter).created_at),
+    'deadLetter', pg_catalog.jsonb_build_object(
+      'id', (p_letter).id, 'source', pg_catalog.upper((p_letter).source_kind), 'projectId', (p_letter).project_id,
+      'triggerId', (p_letter).trigger_id, 'scriptId', (p_letter).script_id, 'principalId', (p_letter).principal_id,
+      'attempts', (p_letter).attempts, 'firstError', (p_letter).first_error, 'lastError', (p_letter).last_error,
+      'depth', (p_letter).depth, 'payloadBytes', (p_letter).payload_bytes,
+      -- A page of letters is told to many handlers.
+      'payload', case when (p_letter).payload_bytes operator(pg_catalog.<=) 65536 then (p_letter).payload end))
+$$;
+
+create type triggers.placed_match as (
+  trigger_id uuid, payload jsonb, event int, collection text, op text, depth int, dead_letter_id uuid, error text, place bigint
+);
+
+create function triggers.in_order(p_matches triggers.match[]) returns setof triggers.placed_match
+language sql immutable
+as $$
+  select m.trigger_id, m.payload, m.event, m.collection, m.op, m.depth, m.dead_letter_id, m.error, m.place
+  from pg_catalog.unnest(p_matches) with ordinality as m (trigger_id, payload, event, collection, op, depth, dead_letter_id, error, place)
+$$;
+
+create function triggers.payload_of(p_match triggers.placed_match, p_events feed.events[]) returns jsonb
+language sql stable
+as $$
+  select case
+    when (p_match).payload is not null then (p_match).payload
+    when (p_match).dead_letter_id is not null
+      then (select triggers.letter_payload(d) from triggers.dead_letters d where d.id operator(pg_catalog.=) (p_match).dead_letter_id)
+    else triggers.event_payload(p_events[(p_match).event], (p_match).collection, (p_match).op)
+  end
+$$;
+
+-- Writes the outbox rows of what matched; what a condition decides on is written down to be tested first. What must not or cannot
+-- run becomes a dead letter at once; but the failure of what handles one makes no further one.
+create function triggers.enqueue(p_matches triggers.match[], p_events feed.events[], p_max_depth int, p_tested boolean) returns int
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 declare
   v_written int;
 begin
+  if not p_tested then
+    insert into triggers.candidates (trigger_id, payload, depth, dead_letter_id)
+    select m.trigger_id, triggers.payload_of(m, p_events), m.depth, m.dead_letter_id
+    from triggers.in_order(p_matches) m join triggers.triggers t on t.id = m.trigger_id and t.condition is not null
+    order by m.place;
+    if found then
+      perform pg_notify('treeline_candidates', '');
+    end if;
+  end if;
   insert into triggers.outbox (project_id, source_kind, trigger_id, script_id, principal_id, scopes, payload, dead_letter_id, lane,
     retry_max_attempts, retry_backoff, retry_base_ms, depth)
-  select t.project_id, t.kind, t.id, t.script_id, t.registered_by_principal, t.scopes, m.payload, m.dead_letter_id, s.kind,
-    t.retry_max_attempts, t.retry_backoff, t.retry_base_ms, m.depth
-  from unnest(p_matches) with ordinality as m (trigger_id, payload, depth, dead_letter_id, error, place)
-  join triggers.triggers t on t.id = m.trigger_id
+  select t.project_id, t.kind, t.id, t.script_id, t.registered_by_principal, t.scopes, triggers.payload_of(m, p_events), m.dead_letter_id,
+    s.kind, t.retry_max_attempts, t.retry_backoff, t.retry_base_ms, m.depth
+  from triggers.in_order(p_matches) m
+  join triggers.triggers t on t.id = m.trigger_id and (p_tested or t.condition is null)
   join triggers.scripts s on s.id = t.script_id
   where m.error is null and (t.kind <> 'kv' or m.depth < p_max_depth)
   -- Whoever deletes the trigger, or its project, waits and then sees these rows.
@@ -172,10 +236,10 @@ begin
   end if;
   if exists (select from unnest(p_matches) m where m.error is not null or m.depth >= p_max_depth) then
     perform triggers.bury(array(
-      select row(gen_random_uuid(), t.project_id, t.kind, t.id, t.script_id, t.registered_by_principal, t.scopes, m.payload, 0, null,
-        coalesce(m.error, triggers.too_deep(m.depth)), t.retry_max_attempts, t.retry_backoff, t.retry_base_ms, m.depth)::triggers.burial
-      from unnest(p_matches) with ordinality as m (trigger_id, payload, depth, dead_letter_id, error, place)
-      join triggers.triggers t on t.id = m.trigger_id
+      select row(gen_random_uuid(), t.project_id, t.kind, t.id, t.script_id, t.registered_by_principal, t.scopes, triggers.payload_of(m, p_events),
+        0, null, coalesce(m.error, triggers.too_deep(m.depth)), t.retry_max_attempts, t.retry_backoff, t.retry_base_ms, m.depth)::triggers.burial
+      from triggers.in_order(p_matches) m
+      join triggers.triggers t on t.id = m.trigger_id and (p_tested or t.condition is null)
       where t.kind <> 'dead_letter' and (m.error is not null or (t.kind = 'kv' and m.depth >= p_max_depth))
       order by m.place
     ));
@@ -188,16 +252,81 @@ begin
 end
 $$;
 
-create function triggers.enqueue_matches(p_matches jsonb, p_max_depth int) returns int
-language sql
+-- ---- conditions ------------------------------------------------------------------------------------------------------
+
+create function triggers.take_candidates(p_most int, p_quick uuid[], p_slow uuid[], p_lease_ms int)
+returns table (id bigint, trigger_id uuid, condition text, payload jsonb)
+language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
-  select triggers.enqueue(array(
-    select row(m.trigger_id, m.payload, m.depth, m.dead_letter_id, m.error)::triggers.match
-    from jsonb_to_recordset(p_matches) as m (trigger_id uuid, payload jsonb, depth int, dead_letter_id uuid, error text)
-  ), p_max_depth)
+#variable_conflict use_column
+declare
+  v_now constant timestamptz := clock_timestamp();
+  v_most_each constant int := 50;
+  v_most_unknown constant int := 16;
+begin
+  return query
+  with free as materialized (
+    select distinct c.trigger_id from triggers.candidates c where c.taken_until <= v_now
+  ), chosen as materialized (
+    (select c.id from free f cross join lateral (
+      select c.id from triggers.candidates c where c.trigger_id = f.trigger_id and c.taken_until <= v_now
+      order by c.id limit v_most_each for update skip locked
+    ) c where f.trigger_id = any (p_quick) limit p_most)
+    union all
+    -- Of those that are not known one each: what is slow costs so much once.
+    (select c.id from free f cross join lateral (
+      select c.id from triggers.candidates c where c.trigger_id = f.trigger_id and c.taken_until <= v_now
+      order by c.id limit 1 for update skip locked
+    ) c where f.trigger_id <> all (p_quick) and f.trigger_id <> all (p_slow) limit v_most_unknown)
+    union all
+    -- Of all that are slow one, of the trigger that has waited longest.
+    (select c.id from (
+      select f.trigger_id from free f where f.trigger_id = any (p_slow) order by array_position(p_slow, f.trigger_id) limit 1
+    ) f cross join lateral (
+      select c.id from triggers.candidates c where c.trigger_id = f.trigger_id and c.taken_until <= v_now
+      order by c.id limit 1 for update skip locked
+    ) c)
+  ), taken as (
+    update triggers.candidates c set taken_until = v_now + make_interval(secs => p_lease_ms / 1000.0)
+    from chosen where c.id = chosen.id
+    returning c.id, c.trigger_id, c.payload
+  )
+  select k.id, k.trigger_id, t.condition, k.payload
+  from taken k join triggers.triggers t on t.id = k.trigger_id
+  order by k.id;
+end
 $$;
-comment on function triggers.enqueue_matches is 'As enqueue, for what a dispatcher found to match: [{"trigger_id", "payload", "depth", "dead_letter_id", "error"}].';
+comment on function triggers.take_candidates is
+  'Takes candidates to test their conditions: many of triggers that are quick, one each of some that are not known to be, and one of '
+  'those that are slow, the first of the list that has any. Nobody else takes them until the lease ends.';
+
+create function triggers.settle_candidates(p_results jsonb, p_max_depth int) returns int
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  v_ids bigint[] := array(select r.id from jsonb_to_recordset(p_results) as r (id bigint) order by r.id);
+  v_matches triggers.match[];
+begin
+  -- First those that whoever deletes them has first.
+  perform from triggers.triggers t
+  where t.id in (select c.trigger_id from triggers.candidates c where c.id = any (v_ids)) order by t.id for key share;
+  with settled as (
+    delete from triggers.candidates c where c.id = any (v_ids) returning c.id, c.trigger_id, c.payload, c.depth, c.dead_letter_id
+  )
+  select array_agg(row(s.trigger_id, s.payload, null, null, null, s.depth, s.dead_letter_id, r.error)::triggers.match order by s.id)
+  into v_matches
+  from settled s join jsonb_to_recordset(p_results) as r (id bigint, passed boolean, error text) on r.id = s.id
+  where r.passed or r.error is not null;
+  return case when v_matches is null then 0 else triggers.enqueue(v_matches, null, p_max_depth, true) end;
+end
+$$;
+comment on function triggers.settle_candidates is
+  'What became of candidates: [{"id", "passed", "error"}]. Those that passed go into the outbox, those that could not be tested become '
+  'dead letters. One that somebody else settled is left alone.';
 
 -- As an event is read by feed.read, but as rows, with the transaction that wrote it. Two branches, because each must have its
 -- plan: by transaction where a window begins, along the positions within it.
@@ -263,31 +392,6 @@ as $$
   order by w.collection, w.op limit 1
 $$;
 
-create function triggers.rfc3339(p_at timestamptz) returns text
-language sql stable
-as $$ select pg_catalog.to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') $$;
-
-create function triggers.event_payload(p_event feed.events, p_collection text, p_op text) returns jsonb
-language sql stable
-as $$
-  select pg_catalog.jsonb_build_object(
-    'type', pg_catalog.concat(p_collection, '.', p_op), 'timestamp', triggers.rfc3339((p_event).at),
-    'position', (p_event).position::text, 'collection', p_collection, 'op', pg_catalog.upper(p_op),
-    'entityId', (p_event).entity_id, 'projectId', (p_event).project_id, 'agentId', (p_event).agent_id,
-    'principalId', (p_event).principal_id, 'changed', (p_event).changed, 'depth', (p_event).depth, 'data', (p_event).data)
-$$;
-
-create function triggers.letter_payload(p_letter triggers.dead_letters) returns jsonb
-language sql stable
-as $$
-  select pg_catalog.jsonb_build_object('type', 'dead_letter', 'timestamp', triggers.rfc3339((p_letter).created_at),
-    'deadLetter', pg_catalog.jsonb_build_object(
-      'id', (p_letter).id, 'source', pg_catalog.upper((p_letter).source_kind), 'projectId', (p_letter).project_id,
-      'triggerId', (p_letter).trigger_id, 'scriptId', (p_letter).script_id, 'principalId', (p_letter).principal_id,
-      'attempts', (p_letter).attempts, 'firstError', (p_letter).first_error, 'lastError', (p_letter).last_error,
-      'depth', (p_letter).depth, 'payload', (p_letter).payload))
-$$;
-
 -- Whether a dead letter is for the registrant of a trigger to see, as the policies have it.
 create function triggers.may_read_letter(p_letter triggers.dead_letters, p_principal_id uuid, p_scopes text[]) returns boolean
 language sql stable
@@ -298,16 +402,17 @@ as $$
     or ('admin' = any (p_scopes) and (p_letter.project_id is null or triggers.is_ownerless(p_letter.project_id))))
 $$;
 
--- What of these events sets off which trigger; depth is that of the outbox row to come.
+-- What of these events sets off which trigger, in their order; depth is that of the outbox row to come.
 create function triggers.find_matches(p_events feed.events[], p_max_depth int)
-returns table (trigger_id uuid, condition text, payload jsonb, depth int, dead_letter_id uuid)
+returns setof triggers.match
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   with event as materialized (
-    select e as row, e.xid, e.topic, e.op, e.entity_id, e.project_id, e.position, e.depth from unnest(p_events) e
+    select e.row, (e.row).xid, (e.row).topic, (e.row).op, (e.row).entity_id, (e.row).project_id, (e.row).depth, e.number
+    from (select p_events[n] as row, n as number from generate_subscripts(p_events, 1) n) e
   ), enabled as materialized (
-    select t.id, t.project_id, t.kind, t.condition, t.active_from, t.registered_by_principal, k.collection_glob, k.ops, d.source_filter,
+    select t.id, t.project_id, t.kind, t.active_from, t.registered_by_principal, k.collection_glob, k.ops, d.source_filter,
       d.trigger_id_filter, d.script_id_filter, array(select unnest(t.scopes) intersect select unnest(p.scopes)) as scopes
     from triggers.triggers t
     join auth.principals p on p.id = t.registered_by_principal and p.disabled_at is null
@@ -327,16 +432,15 @@ as $$
     select e, t from event e join wanted t on t.topic = e.topic and t.project_id is null
     where not pg_visible_in_snapshot(e.xid, t.active_from)
   ), found as (
-    select (p.event).position, p.trigger, (p.event).depth as depth, null::uuid as dead_letter_id, (p.event).row as event,
+    select (p.event).number, p.trigger, (p.event).depth as depth, null::uuid as dead_letter_id, (p.event).row as event,
       case
         when (p.event).topic = 'sync_changes' then triggers.meant_write((p.event).row, (p.trigger).collection_glob, (p.trigger).ops)
         when (p.trigger).ops = '{}' or (p.event).op = any ((p.trigger).ops) then array[(p.event).topic, (p.event).op]
-      end as meant,
-      null::triggers.dead_letters as letter
+      end as meant
     from pair p
     where (p.trigger).kind = 'kv'
     union all
-    select (p.event).position, p.trigger, l.depth + 1, l.id, null::feed.events, null, l
+    select (p.event).number, p.trigger, l.depth + 1, l.id, null::feed.events, null
     from pair p join triggers.dead_letters l on l.id = (p.event).entity_id::uuid
     where (p.trigger).kind = 'dead_letter'
       and l.resolved_at is null
@@ -347,13 +451,11 @@ as $$
       and ((p.trigger).script_id_filter is null or (p.trigger).script_id_filter = l.script_id)
       and triggers.may_read_letter(l, (p.trigger).registered_by_principal, (p.trigger).scopes)
   )
-  select (f.trigger).id, (f.trigger).condition,
-    case when f.dead_letter_id is null then triggers.event_payload(f.event, f.meant[1], f.meant[2]) else triggers.letter_payload(f.letter) end,
-    f.depth::int, f.dead_letter_id
+  select (f.trigger).id, null::jsonb, f.number, f.meant[1], f.meant[2], f.depth::int, f.dead_letter_id, null::text
   from found f
   where f.dead_letter_id is not null
     or (f.meant is not null and triggers.may_read(f.event, (f.trigger).registered_by_principal, (f.trigger).scopes))
-  order by f.position, (f.trigger).id
+  order by f.number, (f.trigger).id
 $$;
 
 -- What is visible now, to whoever writes: a snapshot never counts its own transaction as open, and what this one goes on to write
@@ -372,8 +474,8 @@ as $$
   from (select pg_current_snapshot() as now, pg_current_xact_id_if_assigned() as own) o
 $$;
 
-create function triggers.begin_match(p_limit int, p_max_depth int)
-returns table (outcome text, event_count int, matched_count int, candidates json)
+create function triggers.match_page(p_limit int, p_max_depth int, p_skip boolean default false)
+returns table (outcome text, event_count int, matched_count int)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -383,21 +485,21 @@ declare
   v_topics text[];
   v_next pg_snapshot;
   v_events feed.events[];
+  v_limit int;
   v_count int;
   v_matched int := 0;
-  v_unconditional triggers.match[];
-  v_candidates json;
+  v_matches triggers.match[];
 begin
   -- Not even a lock where nothing is registered. But the log must still reach back to here when something is, which is told of
   -- nothing from before.
   if not exists (select from triggers.triggers t where t.enabled and t.kind <> 'cron')
     and (select s.moved_at > clock_timestamp() - interval '1 minute' from triggers.state s) then
-    return query select 'idle', 0, 0, null::json;
+    return query select 'idle', 0, 0;
     return;
   end if;
   select * into v_state from triggers.state s for update skip locked;
   if not found then
-    return query select 'busy', 0, 0, null::json;
+    return query select 'busy', 0, 0;
     return;
   end if;
   v_next := coalesce(v_state.next, triggers.current_snapshot());
@@ -410,67 +512,62 @@ begin
   ) topics;
   if v_topics is null then
     update triggers.state set prev = v_next, next = null, position = null, moved_at = clock_timestamp();
-    return query select 'idle', 0, 0, null::json;
+    return query select 'idle', 0, 0;
     return;
   end if;
-  v_events := array(select e from triggers.read_events(v_state.prev, v_next, v_state.position, v_topics, p_limit) e);
+  -- The more triggers there are, the fewer events at a time: their product is what is written at once.
+  v_limit := greatest(1, least(p_limit, 50000 / (select count(*) from triggers.triggers t where t.enabled and t.kind <> 'cron')));
+  v_events := array(select e from triggers.read_events(v_state.prev, v_next, v_state.position, v_topics, v_limit) e);
   v_count := cardinality(v_events);
   -- After reading: what retention drops meanwhile counts.
   if not feed.is_retained(v_state.prev) then
     update triggers.state set prev = triggers.current_snapshot(), next = null, position = null, moved_at = clock_timestamp();
-    return query select 'gap', 0, 0, null::json;
+    return query select 'gap', 0, 0;
     return;
   end if;
-  if v_count > 0 then
-    select array_agg(row(m.trigger_id, m.payload, m.depth, m.dead_letter_id, null)::triggers.match) filter (where m.condition is null),
-      json_agg(json_build_object('trigger_id', m.trigger_id, 'condition', m.condition, 'payload', m.payload, 'depth', m.depth,
-        'dead_letter_id', m.dead_letter_id)) filter (where m.condition is not null)
-    into v_unconditional, v_candidates
-    from triggers.find_matches(v_events, p_max_depth) m;
-    if v_unconditional is not null then
-      v_matched := triggers.enqueue(v_unconditional, p_max_depth);
-    end if;
+  if v_count > 0 and not p_skip then
+    v_matches := array(select m from triggers.find_matches(v_events, p_max_depth) m);
+    v_matched := triggers.enqueue(v_matches, v_events, p_max_depth, false);
   end if;
-  if v_count = p_limit then
+  if v_count = v_limit then
     update triggers.state set next = v_next, position = v_events[v_count].position, moved_at = clock_timestamp();
   elsif v_count > 0 or v_state.next is not null or v_state.moved_at < clock_timestamp() - interval '1 second' then
     update triggers.state set prev = v_next, next = null, position = null, moved_at = clock_timestamp();
   end if;
-  return query select case when v_count = p_limit or v_state.next is not null then 'more' else 'done' end, v_count, v_matched, v_candidates;
+  return query select case when v_count = v_limit or v_state.next is not null then 'more' else 'done' end, v_count, v_matched;
 end
 $$;
-comment on function triggers.begin_match is
-  'Matches one page of the log: writes the outbox rows of triggers without a condition, moves on, and answers what else matches if its '
-  'condition is true of it: for the same transaction to enqueue. busy: another one is at it; idle: no trigger is enabled; gap: the '
-  'log was dropped up to here before it was matched, and is gone on with from now; more; done.';
+comment on function triggers.match_page is
+  'Matches one page of the log: writes what matches and moves on. busy: another one is at it; idle: no trigger is enabled; gap: the log '
+  'was dropped up to here before it was matched, and is gone on with from now; more; done. With p_skip the page is passed over.';
 
 -- ---- by the clock ----------------------------------------------------------------------------------------------------
 
 create function triggers.due_crons(p_limit int)
 returns table (
-  trigger_id uuid, expression text, timezone text, catch_up text, next_due_at timestamptz, condition text, now timestamptz, next_in_ms double precision
+  trigger_id uuid, expression text, timezone text, catch_up text, next_due_at timestamptz, now timestamptz, next_in_ms double precision
 )
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
   with enabled as (
-    select c.trigger_id, c.expression, c.timezone, c.catch_up, c.next_due_at, t.condition
+    select c.trigger_id, c.expression, c.timezone, c.catch_up, c.next_due_at
     from triggers.cron_trigger_details c
     join triggers.triggers t on t.id = c.trigger_id and t.enabled
     join auth.principals p on p.id = t.registered_by_principal and p.disabled_at is null
   ), due as (
     select * from enabled e where e.next_due_at is null or e.next_due_at <= clock_timestamp() order by e.next_due_at nulls first limit p_limit
   )
-  select d.trigger_id, d.expression, d.timezone, d.catch_up, d.next_due_at, d.condition, clock_timestamp(), 0 from due d
+  select d.trigger_id, d.expression, d.timezone, d.catch_up, d.next_due_at, clock_timestamp(), 0 from due d
   union all
   -- When the next one is, for whoever waits for it.
-  select null, null, null, null, null, null, clock_timestamp(), extract(epoch from min(e.next_due_at) - clock_timestamp()) * 1000
+  select null, null, null, null, null, clock_timestamp(), extract(epoch from min(e.next_due_at) - clock_timestamp()) * 1000
   from enabled e where e.next_due_at > clock_timestamp() and e.next_due_at < 'infinity'
 $$;
 comment on function triggers.due_crons is 'The triggers that are due by the clock, and in a last row in how many ms the next one is.';
 
 create function triggers.fire_cron(
-  p_trigger_id uuid, p_expression text, p_timezone text, p_due_at timestamptz, p_next_due_at timestamptz, p_matches jsonb, p_max_depth int
+  p_trigger_id uuid, p_expression text, p_timezone text, p_due_at timestamptz, p_next_due_at timestamptz, p_events jsonb
 ) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -482,7 +579,11 @@ begin
   if not found then
     return false;
   end if;
-  perform triggers.enqueue_matches(p_matches, p_max_depth);
+  -- However deep: nobody's change set it off.
+  perform triggers.enqueue(array(
+    select row(p_trigger_id, e.event, null, null, null, 0, null, null)::triggers.match
+    from jsonb_array_elements(p_events) with ordinality as e (event, place) order by e.place
+  ), null, 1, false);
   return true;
 end
 $$;

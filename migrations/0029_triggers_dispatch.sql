@@ -417,7 +417,7 @@ comment on function triggers.sweep_replies is 'What nobody came for who should h
 -- ---- what an operator asks -------------------------------------------------------------------------------------------
 
 create function triggers.health()
-returns table (due bigint, claimed bigint, waiting bigint, oldest_due_at timestamptz, unresolved_dead_letters bigint)
+returns table (due bigint, claimed bigint, waiting bigint, oldest_due_at timestamptz, unresolved_dead_letters bigint, untested bigint)
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -425,10 +425,11 @@ as $$
     count(*) filter (where o.claimed_by is not null),
     count(*) filter (where o.claimed_by is null and o.due_at > clock_timestamp()),
     min(o.due_at) filter (where o.claimed_by is null and o.due_at <= clock_timestamp()),
-    (select count(*) from triggers.dead_letters d where d.resolved_at is null)
+    (select count(*) from triggers.dead_letters d where d.resolved_at is null),
+    (select count(*) from triggers.candidates)
   from triggers.outbox o
 $$;
-comment on function triggers.health is 'How much waits in the outbox of the whole fleet, since when, and how many dead letters nobody has seen to.';
+comment on function triggers.health is 'How much waits in the outbox of the whole fleet, since when, how many dead letters nobody has seen to, and of how much a condition is to be tested.';
 
 -- ---- retention -------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,12 @@ import { createDocuments } from './script/document.ts';
 import { createWebhooks } from './webhook/webhook.ts';
 
 /** Channels that the feed has to hear for it. */
-export const triggerChannels: readonly string[] = ['treeline_outbox', 'treeline_triggers', repliesChannel];
+export const triggerChannels: readonly string[] = [
+  'treeline_outbox',
+  'treeline_triggers',
+  'treeline_candidates',
+  repliesChannel,
+];
 
 /** The parts of triggers that a gateway is made of: what requests need of it, and the dispatcher. */
 export interface Triggers {

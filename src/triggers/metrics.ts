@@ -90,5 +90,6 @@ function measureOutbox(registry: Registry, health: () => Promise<OutboxHealth>):
     'For how long the oldest due row has been due',
     ({ oldestDueMs }) => oldestDueMs / 1_000,
   );
+  gauge('treeline_trigger_candidates', 'Events of which a condition is still to be tested', ({ untested }) => untested);
   gauge('treeline_dead_letters_unresolved', 'Dead letters that nobody has seen to', ({ unresolved }) => unresolved);
 }

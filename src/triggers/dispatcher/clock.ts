@@ -1,11 +1,9 @@
 import type { Pool } from 'pg';
 import type { Feed } from '../../feed/feed.ts';
 import type { Logger } from '../../kernel/logger.ts';
-import type { Expressions } from '../expression/expressions.ts';
 import { type CronPlan, planCron } from '../trigger/cron.ts';
 import { type Loop, startLoop } from './loop.ts';
-import { testCandidates } from './matcher.ts';
-import { type DueCron, fireCron, listDueCrons, type Match } from './store.ts';
+import { type DueCron, fireCron, listDueCrons } from './store.ts';
 
 /**
  * Fires what is due by the clock. Every dispatcher waits for the next time; the one whose statement finds the due time still
@@ -15,8 +13,6 @@ export interface ClockOptions {
   pool: Pool;
   feed: Feed;
   log: Logger;
-  expressions: Expressions;
-  maxDepth: number;
 }
 
 /** Registering is heard of, so this only mends what was lost. */
@@ -47,13 +43,13 @@ export function startClock(options: ClockOptions): Loop {
   };
 }
 
-async function fire(cron: DueCron, { pool, log, expressions, maxDepth }: ClockOptions): Promise<void> {
+async function fire(cron: DueCron, { pool, log }: ClockOptions): Promise<void> {
   const plan = planOf(cron);
   if (plan === null) {
     const { trigger_id: triggerId, expression, timezone } = cron;
     // Written past the API, which refuses such a one. Never due, and told of, until somebody changes it.
     log.warn({ triggerId, expression, timezone }, 'a cron trigger cannot be understood and is never due');
-    await fireCron(pool, cron, { nextDueAt: 'infinity', matches: [], maxDepth });
+    await fireCron(pool, cron, { nextDueAt: 'infinity', events: [] });
     return;
   }
   const events = plan.fire.map((at) => ({
@@ -62,11 +58,7 @@ async function fire(cron: DueCron, { pool, log, expressions, maxDepth }: ClockOp
     dueAt: at.toISOString(),
     missed: plan.missed,
   }));
-  await fireCron(pool, cron, {
-    nextDueAt: plan.next?.toISOString() ?? 'infinity',
-    matches: await passing(cron, events, expressions),
-    maxDepth,
-  });
+  await fireCron(pool, cron, { nextDueAt: plan.next?.toISOString() ?? 'infinity', events });
 }
 
 function planOf({ expression, timezone, catch_up: catchUp, next_due_at: dueAt, now }: DueCron): CronPlan | null {
@@ -76,14 +68,4 @@ function planOf({ expression, timezone, catch_up: catchUp, next_due_at: dueAt, n
   } catch {
     return null;
   }
-}
-
-async function passing(cron: DueCron, events: readonly object[], expressions: Expressions): Promise<Match[]> {
-  const { trigger_id, condition } = cron;
-  const candidates = events.map((payload) => ({ trigger_id, payload, depth: 0, dead_letter_id: null }));
-  if (condition === null) return candidates.map((candidate) => ({ ...candidate, error: null }));
-  return testCandidates(
-    candidates.map((candidate) => ({ ...candidate, condition })),
-    expressions,
-  );
 }

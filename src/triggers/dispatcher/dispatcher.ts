@@ -8,6 +8,7 @@ import type { Expressions } from '../expression/expressions.ts';
 import type { Webhooks } from '../webhook/webhook.ts';
 import { attempt } from './attempt.ts';
 import { startClock } from './clock.ts';
+import { startConditions } from './conditions.ts';
 import { startLoop } from './loop.ts';
 import { startMatcher } from './matcher.ts';
 import type { Operations } from './operation.ts';
@@ -59,11 +60,12 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
   const { pool, feed, log, leaseMs, events } = options;
   const matcher = startMatcher({
     ...options,
-    onPage: (page, matched) => {
-      events.matched(page.event_count, matched);
+    onPage: (page) => {
+      events.matched(page.event_count, page.matched_count);
       if (page.outcome === 'gap') events.gap();
     },
   });
+  const conditions = startConditions({ ...options, onSettled: (written) => events.matched(0, written) });
   const clock = startClock(options);
   const worker = startWorker({
     ...options,
@@ -103,7 +105,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
     },
     stop: async () => {
       // What is matched or due from here on is for others.
-      await Promise.all([matcher.stop(), clock.stop(), reclaiming.stop(), sweeping.stop()]);
+      await Promise.all([matcher.stop(), conditions.stop(), clock.stop(), reclaiming.stop(), sweeping.stop()]);
       await worker.stop(options.patienceMs);
     },
   };

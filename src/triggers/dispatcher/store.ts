@@ -1,4 +1,4 @@
-import type { Pool, PoolClient } from 'pg';
+import type { Pool } from 'pg';
 import type { Viewer } from '../../auth/context.ts';
 import type { Outcome } from '../execution/model.ts';
 
@@ -135,47 +135,64 @@ export async function sweepReplies(pool: Pool): Promise<void> {
 
 // ---- matching ------------------------------------------------------------------------------------------------------
 
-/** Something that matches if the trigger's condition is true of it. */
-export interface Candidate {
-  trigger_id: string;
-  condition: string;
-  payload: unknown;
-  depth: number;
-  dead_letter_id: string | null;
-}
-
 export interface MatchedPage {
   outcome: 'busy' | 'idle' | 'gap' | 'more' | 'done';
   event_count: number;
+  /** Rows of the outbox that were written; not what is to be tested first. */
   matched_count: number;
-  candidates: Candidate[] | null;
 }
 
-export async function beginMatch(client: PoolClient, pageSize: number, maxDepth: number): Promise<MatchedPage> {
-  const { rows } = await client.query<MatchedPage>({
-    name: 'triggers.begin_match',
-    text: 'select outcome, event_count, matched_count, candidates from triggers.begin_match($1, $2)',
-    values: [pageSize, maxDepth],
+/** @param how.skip passes over the events of the page, because they cannot be matched */
+export async function matchPage(
+  pool: Pool,
+  how: { pageSize: number; maxDepth: number; skip: boolean },
+): Promise<MatchedPage> {
+  const { rows } = await pool.query<MatchedPage>({
+    name: 'triggers.match_page',
+    text: 'select outcome, event_count, matched_count from triggers.match_page($1, $2, $3)',
+    values: [how.pageSize, how.maxDepth, how.skip],
   });
   const [row] = rows;
-  if (row === undefined) throw new Error('triggers.begin_match answers one row');
+  if (row === undefined) throw new Error('triggers.match_page answers one row');
   return row;
 }
 
-/** Something that matched; with an error it becomes a dead letter instead. */
-export interface Match {
+/** Something that goes into the outbox if its trigger's condition is true of it. */
+export interface Candidate {
+  id: string;
   trigger_id: string;
+  condition: string;
   payload: unknown;
-  depth: number;
-  dead_letter_id: string | null;
+}
+
+/**
+ * @param from.quick triggers of which many are taken
+ * @param from.slow those of which one is taken in all, of the first that has any
+ */
+export async function takeCandidates(
+  pool: Pool,
+  from: { most: number; quick: readonly string[]; slow: readonly string[]; leaseMs: number },
+): Promise<Candidate[]> {
+  const { rows } = await pool.query<Candidate>({
+    name: 'triggers.take_candidates',
+    text: 'select id, trigger_id, condition, payload from triggers.take_candidates($1, $2::uuid[], $3::uuid[], $4)',
+    values: [from.most, from.quick, from.slow, from.leaseMs],
+  });
+  return rows;
+}
+
+/** What became of a candidate; with an error it becomes a dead letter. */
+export interface Verdict {
+  id: string;
+  passed: boolean;
   error: string | null;
 }
 
 /** @returns how many rows of the outbox were written */
-export async function enqueueMatches(client: PoolClient, matches: readonly Match[], maxDepth: number): Promise<number> {
-  const { rows } = await client.query<{ written: number }>(
-    'select triggers.enqueue_matches($1::jsonb, $2) as written',
-    [JSON.stringify(matches), maxDepth],
+export async function settleCandidates(pool: Pool, verdicts: readonly Verdict[], maxDepth: number): Promise<number> {
+  const { rows } = await pool.query<{ written: number }>(
+    'select triggers.settle_candidates($1::jsonb, $2) as written',
+    [JSON.stringify(verdicts), maxDepth],
   );
   return rows[0]?.written ?? 0;
 }
@@ -189,7 +206,6 @@ export interface DueCron {
   catch_up: 'skip' | 'once' | 'all';
   /** Null: nobody worked it out yet. With microseconds, and compared as it is. */
   next_due_at: string | null;
-  condition: string | null;
   /** By the database's clock. */
   now: string;
 }
@@ -199,7 +215,7 @@ const mostDueCrons = 200;
 /** @returns what is due, and in how many milliseconds the next one is; null: none */
 export async function listDueCrons(pool: Pool): Promise<{ due: DueCron[]; nextInMs: number | null }> {
   const { rows } = await pool.query<Partial<DueCron> & { next_in_ms: number | null }>(
-    `select trigger_id, expression, timezone, catch_up, next_due_at, condition, now, next_in_ms from triggers.due_crons($1)`,
+    `select trigger_id, expression, timezone, catch_up, next_due_at, now, next_in_ms from triggers.due_crons($1)`,
     [mostDueCrons],
   );
   const due = rows.filter((row): row is DueCron & { next_in_ms: number } => row.trigger_id !== null);
@@ -214,11 +230,11 @@ export async function listDueCrons(pool: Pool): Promise<{ due: DueCron[]; nextIn
 export async function fireCron(
   pool: Pool,
   { trigger_id, expression, timezone, next_due_at }: DueCron,
-  plan: { nextDueAt: string; matches: readonly Match[]; maxDepth: number },
+  plan: { nextDueAt: string; events: readonly object[] },
 ): Promise<boolean> {
   const { rows } = await pool.query<{ fired: boolean }>(
-    'select triggers.fire_cron($1, $2, $3, $4::timestamptz, $5::timestamptz, $6::jsonb, $7) as fired',
-    [trigger_id, expression, timezone, next_due_at, plan.nextDueAt, JSON.stringify(plan.matches), plan.maxDepth],
+    'select triggers.fire_cron($1, $2, $3, $4::timestamptz, $5::timestamptz, $6::jsonb) as fired',
+    [trigger_id, expression, timezone, next_due_at, plan.nextDueAt, JSON.stringify(plan.events)],
   );
   return rows[0]?.fired === true;
 }
