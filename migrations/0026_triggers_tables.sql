@@ -167,7 +167,7 @@ create table triggers.routes (
   constraint routes_registered_by_principal_fkey foreign key (registered_by_principal) references auth.principals (id),
   constraint routes_method_path_key unique (path, method),
   constraint routes_method_check check (method in ('GET', 'POST', 'PUT', 'PATCH', 'DELETE')),
-  constraint routes_path_check check (path ~ '^/hooks(/[A-Za-z0-9._~-]+)+$' and length(path) <= 200),
+  constraint routes_path_check check (path ~ '^/hooks(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+$' and length(path) <= 200),
   constraint routes_dispatch_mode_check check (dispatch_mode in ('async', 'sync')),
   constraint routes_signature_check check (signature in ('standard', 'github', 'none')),
   constraint routes_secret_check check ((secret is null) = (signature = 'none')),
@@ -187,11 +187,14 @@ create table triggers.received_messages (
   route_id uuid not null,
   message_id text not null,
   received_at timestamptz not null default clock_timestamp(),
+  reply_to uuid,
   primary key (route_id, message_id),
   constraint received_messages_route_id_fkey foreign key (route_id) references triggers.routes (id) on delete cascade,
   constraint received_messages_message_id_check check (octet_length(message_id) between 1 and 500)
 );
 comment on table triggers.received_messages is 'Signed ids of requests that were accepted within the last day.';
+comment on column triggers.received_messages.reply_to is 'Who waits: what it waited for in vain may be sent again under the id.';
+create index idx_received_messages_reply_to on triggers.received_messages (reply_to) where reply_to is not null;
 
 -- ---- what is under way -----------------------------------------------------------------------------------------------
 
@@ -224,8 +227,8 @@ create table triggers.outbox (
   depth smallint not null default 0,
   created_at timestamptz not null default clock_timestamp(),
   constraint outbox_source_kind_check check (source_kind in ('kv', 'cron', 'http', 'invoke', 'dead_letter', 'replay')),
-  constraint outbox_lane_check check (lane in ('operation', 'webhook', 'reply')),
-  constraint outbox_reply_to_check check ((reply_to is not null) = (lane = 'reply')),
+  constraint outbox_lane_check check (lane in ('operation', 'webhook', 'reply', 'nested')),
+  constraint outbox_reply_to_check check ((reply_to is not null) = (lane in ('reply', 'nested'))),
   constraint outbox_dead_letter_id_check check ((dead_letter_id is not null) = (source_kind = 'dead_letter')),
   constraint outbox_claim_check check (num_nulls(claimed_by, claim_expires_at, execution_id) in (0, 3))
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.1);
@@ -235,10 +238,11 @@ comment on column triggers.outbox.trigger_id is 'The trigger that set it off; of
 comment on column triggers.outbox.scopes is 'What it may do at most: those of the token that registered it.';
 comment on column triggers.outbox.dead_letter_id is 'What it handles.';
 comment on column triggers.outbox.reply_to is 'Who waits for its result: it is tried once.';
-comment on column triggers.outbox.lane is 'Operations, webhooks and what somebody waits for do not wait for each other.';
+comment on column triggers.outbox.lane is 'Operations, webhooks, what somebody waits for, and what a script waits for do not wait for each other.';
 comment on column triggers.outbox.attempt is 'How often it was begun.';
 comment on column triggers.outbox.failures is 'How many of those failed; the others were lost with their worker.';
-create index idx_outbox_due on triggers.outbox (lane, due_at) where claimed_by is null;
+-- By registrant: none waits for all of another's.
+create index idx_outbox_due on triggers.outbox (lane, principal_id, due_at) where claimed_by is null;
 create index idx_outbox_claim_expires_at on triggers.outbox (claim_expires_at) where claimed_by is not null;
 create index idx_outbox_reply_to on triggers.outbox (reply_to) where reply_to is not null;
 create index idx_outbox_trigger_id on triggers.outbox (trigger_id);
@@ -299,7 +303,7 @@ create table triggers.dead_letters (
   scopes text[] not null,
   payload jsonb not null,
   -- Known without a look at it: handlers are told the payload only where it is not large.
-  payload_bytes int not null,
+  payload_bytes int not null generated always as (octet_length(payload::text)) stored,
   attempts int not null,
   first_error text not null,
   last_error text not null,

@@ -206,6 +206,31 @@ as $$
     or ('admin' operator(pg_catalog.=) any (p_scopes) and p_scope operator(pg_catalog.<>) all ('{chat,sync}'))
 $$;
 
+-- One that registers another each time that it runs would go on for ever, at no depth.
+create function triggers.require_nobody_set_off() returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if triggers.current_depth() > 0 then
+    perform registry.refuse('FORBIDDEN', 'A script registers nothing that runs by itself: register triggers and routes yourself, and disable them as you like.');
+  end if;
+end
+$$;
+
+-- What a change may set off is bounded, for everybody waits for it.
+create function triggers.require_room(p_noun text, p_count bigint) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_count >= 1000 then
+    perform registry.refuse('INVALID', format('Expected at most 1,000 %s of a project, or of the whole registry: delete some first.', p_noun),
+      '{"limit": 1000}');
+  end if;
+end
+$$;
+
 create function triggers.require_readable(p_glob text, p_project_id uuid, p_scopes text[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -261,6 +286,8 @@ declare
   v_id uuid;
 begin
   perform triggers.require_manager(v_project_id);
+  perform triggers.require_nobody_set_off();
+  perform triggers.require_room('triggers', (select count(*) from triggers.triggers t where t.project_id is not distinct from v_project_id));
   perform triggers.take_script(v_script_id, v_project_id, v_who.principal_id);
   perform triggers.require_readable(p_spec ->> 'collection_glob', v_project_id, v_who.scopes);
   insert into triggers.triggers (project_id, script_id, kind, enabled, condition, dispatch_mode, retry_max_attempts, retry_backoff,
@@ -309,6 +336,7 @@ begin
   end if;
   if p_patch <> '{"enabled": false}' or p_spec is not null then
     perform triggers.require_manager(v_trigger.project_id);
+    perform triggers.require_nobody_set_off();
   end if;
   if p_spec ->> 'kind' <> v_trigger.kind then
     perform registry.refuse('INVALID', format('This trigger is of kind %s, and stays so: register another one.', v_trigger.kind), '{"field": "spec"}');
@@ -384,8 +412,10 @@ begin
     v_project_id := v_route.project_id;
   end if;
   perform triggers.require_manager(v_project_id);
+  perform triggers.require_nobody_set_off();
   perform triggers.take_script(v_script_id, v_project_id, v_who.principal_id);
   if p_id is null then
+    perform triggers.require_room('routes', (select count(*) from triggers.routes r where r.project_id is not distinct from v_project_id));
     insert into triggers.routes (project_id, method, path, script_id, dispatch_mode, secret, signature, registered_by_principal, scopes,
       retry_max_attempts, retry_backoff, retry_base_ms)
     values (v_project_id, p_route ->> 'method', p_route ->> 'path', v_script_id, p_route ->> 'dispatch_mode', p_route ->> 'secret',
@@ -431,24 +461,70 @@ comment on function triggers.delete_route is 'Deletes a route, and what it accep
 
 -- ---- dead letters ----------------------------------------------------------------------------------------------------
 
--- The oldest that a filter means and whoever asks may see.
-create function triggers.find_dead_letters(p_filter jsonb, p_limit int, p_runnable boolean) returns uuid[]
+create function triggers.is_meant(p_letter triggers.dead_letters, p_filter jsonb, p_runnable boolean) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select array(
-    select d.id from triggers.dead_letters d
-    where d.resolved_at is null
-      -- What can never be replayed would be found again by each call, before what can.
-      and (not p_runnable or exists (select from triggers.scripts s where s.id = d.script_id and s.deleted_at is null))
-      and (p_filter -> 'source' is null or d.source_kind in (select jsonb_array_elements_text(p_filter -> 'source')))
-      and (p_filter ->> 'trigger_id' is null or d.trigger_id = (p_filter ->> 'trigger_id')::uuid)
-      and (p_filter ->> 'script_id' is null or d.script_id = (p_filter ->> 'script_id')::uuid)
-      and (p_filter ->> 'project_id' is null or d.project_id = (p_filter ->> 'project_id')::uuid)
-      and (p_filter ->> 'since' is null or d.created_at >= (p_filter ->> 'since')::timestamptz)
-      and triggers.may_see(d.project_id, d.principal_id)
-    order by d.created_at, d.id limit p_limit
-  )
+  -- What can never be replayed would be found again by each call, before what can.
+  select (not p_runnable or exists (select from triggers.scripts s where s.id = p_letter.script_id and s.deleted_at is null))
+    and (p_filter -> 'source' is null or p_letter.source_kind in (select jsonb_array_elements_text(p_filter -> 'source')))
+    and (p_filter ->> 'trigger_id' is null or p_letter.trigger_id = (p_filter ->> 'trigger_id')::uuid)
+    and (p_filter ->> 'script_id' is null or p_letter.script_id = (p_filter ->> 'script_id')::uuid)
+    and (p_filter ->> 'project_id' is null or p_letter.project_id = (p_filter ->> 'project_id')::uuid)
+    and (p_filter ->> 'since' is null or p_letter.created_at >= (p_filter ->> 'since')::timestamptz)
+$$;
+
+-- The oldest that a filter means and whoever asks may see: put together of what is one's own, of one's projects, and of nobody's, each along
+-- its index, because one that passes over what others have reads it all.
+create function triggers.find_dead_letters(p_filter jsonb, p_limit int, p_runnable boolean) returns uuid[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  v_me uuid := auth.current_principal_id();
+  v_admin boolean := auth.is_admin();
+begin
+  if not auth.is_request() then
+    return array(
+      select d.id from triggers.dead_letters d
+      where d.resolved_at is null and triggers.is_meant(d, p_filter, p_runnable) order by d.created_at, d.id limit p_limit
+    );
+  elsif p_filter ->> 'trigger_id' is not null or p_filter ->> 'script_id' is not null then
+    return array(
+      select d.id from triggers.dead_letters d
+      where d.resolved_at is null
+        and (p_filter ->> 'trigger_id' is null or d.trigger_id = (p_filter ->> 'trigger_id')::uuid)
+        and (p_filter ->> 'script_id' is null or d.script_id = (p_filter ->> 'script_id')::uuid)
+        and triggers.is_meant(d, p_filter, p_runnable) and triggers.may_see(d.project_id, d.principal_id)
+      order by d.created_at, d.id limit p_limit
+    );
+  end if;
+  return array(
+    select found.id from (
+      (select d.id, d.created_at from triggers.dead_letters d
+        where d.resolved_at is null and d.principal_id = v_me and triggers.is_meant(d, p_filter, p_runnable)
+        order by d.created_at, d.id limit p_limit)
+      union
+      select own.id, own.created_at from (
+        select p.id from registry.projects p where p.owner_id = v_me
+        union
+        select m.project_id from auth.project_members m where m.principal_id = v_me and m.role = 'owner'
+        union
+        select p.id from registry.projects p where v_admin and p.owner_id is null and triggers.is_ownerless(p.id)
+      ) project cross join lateral (
+        select d.id, d.created_at from triggers.dead_letters d
+        where d.resolved_at is null and d.project_id = project.id and triggers.is_meant(d, p_filter, p_runnable)
+        order by d.created_at, d.id limit p_limit
+      ) own
+      union
+      (select d.id, d.created_at from triggers.dead_letters d
+        where v_admin and d.resolved_at is null and d.project_id is null and triggers.is_meant(d, p_filter, p_runnable)
+        order by d.created_at, d.id limit p_limit)
+    ) found
+    order by found.created_at, found.id limit p_limit
+  );
+end
 $$;
 
 -- Whoever needs several locks them in this order, so that nobody waits for each other; who comes second finds out what became of them.
@@ -539,8 +615,9 @@ begin
   perform triggers.await_reply(p_reply_to, p_wait_ms);
   insert into triggers.outbox (project_id, source_kind, script_id, principal_id, scopes, payload, reply_to, lane, retry_max_attempts,
     retry_backoff, retry_base_ms, depth)
-  values (v_script.project_id, 'invoke', p_script_id, v_script.created_by, v_script.scopes, p_payload, p_reply_to, 'reply', 1,
-    'constant', 1000, v_depth)
+  values (v_script.project_id, 'invoke', p_script_id, v_script.created_by, v_script.scopes, p_payload, p_reply_to,
+    -- Whoever waits for it may itself have a place of those that wait: it must find another one.
+    case when v_depth = 0 then 'reply' else 'nested' end, 1, 'constant', 1000, v_depth)
   returning id into v_id;
   perform pg_notify('treeline_outbox', '');
   return v_id;
@@ -583,7 +660,7 @@ begin
     return;
   end if;
   if p_message_id is not null then
-    insert into triggers.received_messages (route_id, message_id) values (p_route_id, p_message_id) on conflict do nothing;
+    insert into triggers.received_messages (route_id, message_id, reply_to) values (p_route_id, p_message_id, p_reply_to) on conflict do nothing;
     if not found then
       return query select 'duplicate', null::uuid;
       return;
@@ -607,17 +684,10 @@ begin
   insert into triggers.outbox (project_id, source_kind, trigger_id, script_id, principal_id, scopes, payload, reply_to, lane,
     retry_max_attempts, retry_backoff, retry_base_ms, depth)
   values (v_route.project_id, 'http', v_route.id, v_route.script_id, v_route.registered_by_principal, v_route.scopes, p_payload, p_reply_to,
-    case when p_reply_to is null then v_kind else 'reply' end, v_route.retry_max_attempts, v_route.retry_backoff, v_route.retry_base_ms, p_depth)
+    case when p_reply_to is null then v_kind when p_depth = 0 then 'reply' else 'nested' end, v_route.retry_max_attempts, v_route.retry_backoff, v_route.retry_base_ms, p_depth)
   returning outbox.id into v_id;
   perform pg_notify('treeline_outbox', '');
   return query select 'accepted', v_id;
 end
 $$;
--- Whoever sends by the specification repeats what failed, under the same id; where somebody waits, it is not tried again by itself.
-create function triggers.forget_message(p_route_id uuid, p_message_id text) returns void
-language sql security definer
-set search_path = pg_catalog, pg_temp
-as $$ delete from triggers.received_messages where route_id = p_route_id and message_id = p_message_id $$;
-comment on function triggers.forget_message is 'For a request that somebody waited for in vain: it may come again under its id.';
-
 comment on function triggers.receive is 'Accepts a request that proved itself: accepted, duplicate (its id came before), too_deep, or gone.';

@@ -123,9 +123,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   with buried as (
     insert into triggers.dead_letters (message_id, project_id, source_kind, trigger_id, script_id, principal_id, scopes, payload,
-      payload_bytes, attempts, first_error, last_error, retry_max_attempts, retry_backoff, retry_base_ms, depth)
-    select b.message_id, b.project_id, b.source_kind, b.trigger_id, b.script_id, b.principal_id, b.scopes, b.payload,
-      octet_length(b.payload::text), b.attempts,
+      attempts, first_error, last_error, retry_max_attempts, retry_backoff, retry_base_ms, depth)
+    select b.message_id, b.project_id, b.source_kind, b.trigger_id, b.script_id, b.principal_id, b.scopes, b.payload, b.attempts,
       coalesce(b.first_error, b.last_error), b.last_error, b.retry_max_attempts, b.retry_backoff, b.retry_base_ms, b.depth
     -- In their order: their times decide in which order they are listed and replayed.
     from unnest(p_burials) b
@@ -267,8 +266,15 @@ declare
   v_most_unknown constant int := 16;
 begin
   return query
-  with free as materialized (
-    select distinct c.trigger_id from triggers.candidates c where c.taken_until <= v_now
+  with recursive waiting as (
+    -- Whose candidates there are, from one to the next by the index.
+    select (select c.trigger_id from triggers.candidates c order by c.trigger_id limit 1) as trigger_id
+    union all
+    select (select c.trigger_id from triggers.candidates c where c.trigger_id > w.trigger_id order by c.trigger_id limit 1)
+    from waiting w where w.trigger_id is not null
+  ), free as materialized (
+    select w.trigger_id from waiting w where w.trigger_id is not null
+      and exists (select from triggers.candidates c where c.trigger_id = w.trigger_id and c.taken_until <= v_now)
   ), chosen as materialized (
     (select c.id from free f cross join lateral (
       select c.id from triggers.candidates c where c.trigger_id = f.trigger_id and c.taken_until <= v_now
@@ -516,7 +522,7 @@ begin
     return;
   end if;
   -- The more triggers there are, the fewer events at a time: their product is what is written at once.
-  v_limit := greatest(1, least(p_limit, 50000 / (select count(*) from triggers.triggers t where t.enabled and t.kind <> 'cron')));
+  v_limit := greatest(1, least(p_limit, 20000 / greatest(1, (select count(*) from triggers.triggers t where t.enabled and t.kind <> 'cron'))));
   v_events := array(select e from triggers.read_events(v_state.prev, v_next, v_state.position, v_topics, v_limit) e);
   v_count := cardinality(v_events);
   -- After reading: what retention drops meanwhile counts.

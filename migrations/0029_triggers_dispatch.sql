@@ -5,7 +5,10 @@
 
 -- ---- claiming --------------------------------------------------------------------------------------------------------
 
-create function triggers.claim(p_worker text, p_lease_ms int, p_operations int, p_webhooks int, p_replies int)
+-- A lane as a worker has room in it: how many rows at most, and registrants of whom it has enough.
+create type triggers.room as (lane text, most int, busy uuid[]);
+
+create function triggers.claim(p_worker text, p_lease_ms int, p_rooms triggers.room[])
 returns table (
   id uuid, execution_id uuid, message_id uuid, source_kind text, lane text, payload jsonb, depth int, attempt int, late_ms double precision,
   script_id uuid, kind text, document text, variables jsonb, url text, secret text, headers jsonb, timeout_ms int, script_deleted boolean,
@@ -24,13 +27,28 @@ declare
   v_now constant timestamptz := clock_timestamp();
 begin
   return query
-  with due as materialized (
+  with recursive waiting as (
+    -- Whose rows wait in each lane, from one to the next by the index.
+    select r.lane, r.most, r.busy, (
+      select o.principal_id from triggers.outbox o where o.lane = r.lane and o.claimed_by is null order by o.principal_id limit 1
+    ) as principal_id
+    from unnest(p_rooms) r where r.most > 0
+    union all
+    select w.lane, w.most, w.busy, (
+      select o.principal_id from triggers.outbox o
+      where o.lane = w.lane and o.claimed_by is null and o.principal_id > w.principal_id order by o.principal_id limit 1
+    )
+    from waiting w where w.principal_id is not null
+  ), sharing as materialized (
+    select w.lane, w.principal_id, ceil(w.most::numeric / count(*) over (partition by w.lane))::int as share
+    from waiting w where w.principal_id is not null and w.principal_id <> all (w.busy)
+  ), due as materialized (
     select o.place
-    from (values ('reply', p_replies), ('operation', p_operations), ('webhook', p_webhooks)) as l (lane, most)
+    from sharing s
     cross join lateral (
       select o.ctid as place from triggers.outbox o
-      where o.lane = l.lane and o.claimed_by is null and o.due_at <= v_now
-      order by o.due_at limit l.most for update skip locked
+      where o.lane = s.lane and o.principal_id = s.principal_id and o.claimed_by is null and o.due_at <= v_now
+      order by o.due_at limit s.share for update skip locked
     ) o
   ), claimed as (
     update triggers.outbox o set claimed_by = p_worker, claim_expires_at = v_now + make_interval(secs => p_lease_ms / 1000.0),
@@ -56,8 +74,8 @@ begin
 end
 $$;
 comment on function triggers.claim is
-  'Takes due rows of the outbox for a worker, so many of each lane at most, and begins an execution of each. Others leave them alone '
-  'until the lease ends.';
+  'Takes due rows of the outbox for a worker, as far as it has room, of each registrant its share, and begins an execution of each. '
+  'Others leave them alone until the lease ends.';
 
 create function triggers.renew_claims(p_worker text, p_execution_ids uuid[], p_lease_ms int) returns int
 language plpgsql
@@ -89,11 +107,25 @@ returns table (due_in_ms double precision, expires_in_ms double precision)
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
+  with recursive waiting as (
+    select l.lane, (
+      select o.principal_id from triggers.outbox o where o.lane = l.lane and o.claimed_by is null order by o.principal_id limit 1
+    ) as principal_id
+    from (values ('operation'), ('webhook'), ('reply'), ('nested')) as l (lane)
+    union all
+    select w.lane, (
+      select o.principal_id from triggers.outbox o
+      where o.lane = w.lane and o.claimed_by is null and o.principal_id > w.principal_id order by o.principal_id limit 1
+    )
+    from waiting w where w.principal_id is not null
+  )
   -- Not by min: on old statistics it is planned as a walk through all that waits.
-  select extract(epoch from least(
-      (select o.due_at from triggers.outbox o where o.lane = 'reply' and o.claimed_by is null order by o.due_at limit 1),
-      (select o.due_at from triggers.outbox o where o.lane = 'operation' and o.claimed_by is null order by o.due_at limit 1),
-      (select o.due_at from triggers.outbox o where o.lane = 'webhook' and o.claimed_by is null order by o.due_at limit 1)) - clock_timestamp()) * 1000,
+  select extract(epoch from (
+      select min((
+        select o.due_at from triggers.outbox o
+        where o.lane = w.lane and o.principal_id = w.principal_id and o.claimed_by is null order by o.due_at limit 1
+      )) from waiting w where w.principal_id is not null
+    ) - clock_timestamp()) * 1000,
     extract(epoch from (
       select o.claim_expires_at from triggers.outbox o where o.claimed_by is not null order by o.claim_expires_at limit 1
     ) - clock_timestamp()) * 1000
@@ -142,6 +174,10 @@ begin
   select g.reply_to, e.id, e.project_id, e.script_id, e.principal_id, e.result, e.error
   from given g join triggers.executions e on e.id = g.execution_id
   where g.reply_to not in (select w.reply_to from waiting w);
+  -- Whoever sends by the specification repeats what failed, under the same id; by itself it is not tried again.
+  delete from triggers.received_messages m
+  using unnest(p_execution_ids, p_reply_tos) as g (execution_id, reply_to) join triggers.executions e on e.id = g.execution_id
+  where m.reply_to = g.reply_to and e.status <> 'succeeded';
   perform pg_notify('treeline_replies', g::text) from unnest(p_reply_tos) g;
 end
 $$;
@@ -366,6 +402,7 @@ begin
     return 'finished';
   elsif v_row.id is not null and v_row.claimed_by is null then
     delete from triggers.outbox o where o.id = v_row.id;
+    delete from triggers.received_messages m where m.reply_to = p_reply_to;
     return 'never begun';
   end if;
   return case when v_row.id is null then 'gone' else 'running' end;
@@ -404,6 +441,9 @@ begin
     where r.wait_until < v_now - interval '30 seconds' order by r.reply_to for update skip locked
   ), gone as (
     delete from triggers.replies r using late where r.reply_to = late.reply_to returning r.reply_to, r.execution_id
+  ), forgotten as (
+    -- The sender was told nothing.
+    delete from triggers.received_messages m using gone g where m.reply_to = g.reply_to
   )
   select count(*), array_agg(g.execution_id) filter (where g.execution_id is not null),
     array_agg(g.reply_to) filter (where g.execution_id is not null)
@@ -469,7 +509,7 @@ comment on function triggers.drop_old is
 revoke execute on all functions in schema triggers from public;
 grant execute on function triggers.glob_matches, triggers.save_script, triggers.delete_script,
   triggers.create_trigger, triggers.update_trigger, triggers.delete_trigger, triggers.save_route, triggers.delete_route,
-  triggers.resolve_dead_letters, triggers.invoke, triggers.find_route, triggers.receive, triggers.forget_message, triggers.collect_reply, triggers.leave_reply,
+  triggers.resolve_dead_letters, triggers.invoke, triggers.find_route, triggers.receive, triggers.collect_reply, triggers.leave_reply,
   triggers.health to treeline_runtime;
 
 update registry.metadata set value = '1.5.0' where key = 'schema_version';

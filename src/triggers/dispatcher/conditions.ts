@@ -132,7 +132,14 @@ function remember(paces: Map<string, Pace>, triggerId: string, pace: Pace): void
 /** What cannot be tested has an error: somebody has to see to it. */
 async function test(candidates: readonly Candidate[], expressions: Pick<Expressions, 'test'>): Promise<Verdict[]> {
   if (candidates.length === 0) return [];
-  const results = await expressions.test(candidates.map(({ condition, payload }) => ({ condition, event: payload })));
+  const jobs = candidates.map(({ condition, payload }) => ({ condition, event: payload }));
+  const results = await expressions.test(jobs).catch(async (error: unknown) => {
+    // One that cannot even be handed over, by its nesting, must not keep the others from being tested.
+    if (!(error instanceof RangeError)) throw error;
+    if (candidates.length === 1) return [{ ok: false as const, error: 'the event cannot be written as JSON' }];
+    return null;
+  });
+  if (results === null) return (await Promise.all(candidates.map((one) => test([one], expressions)))).flat();
   return candidates.map(({ id }, index) => {
     const result = results[index];
     if (result?.ok === true) return { id, passed: result.value === true, error: null };

@@ -13,7 +13,7 @@ export interface ClaimedRow {
   execution_id: string;
   message_id: string;
   source_kind: string;
-  lane: keyof LaneCounts;
+  lane: Lane;
   payload: Readonly<Record<string, unknown>>;
   depth: number;
   attempt: number;
@@ -36,22 +36,28 @@ export interface ClaimedRow {
   disabled: boolean;
 }
 
-export interface LaneCounts {
-  operation: number;
-  webhook: number;
-  reply: number;
+export type Lane = 'operation' | 'webhook' | 'reply' | 'nested';
+
+/** How much a worker can take of a lane. */
+export interface Room {
+  lane: Lane;
+  most: number;
+  /** Registrants of whom it has enough. */
+  busy: readonly string[];
 }
 
 export async function claimRows(
   pool: Pool,
-  { worker, leaseMs, most }: { worker: string; leaseMs: number; most: LaneCounts },
+  { worker, leaseMs, rooms }: { worker: string; leaseMs: number; rooms: readonly Room[] },
 ): Promise<ClaimedRow[]> {
   const { rows } = await pool.query<ClaimedRow>({
     name: 'triggers.claim',
     text: `select id, execution_id, message_id, source_kind, lane, payload, depth, attempt, late_ms, script_id, kind, document, variables,
       url, secret, headers, timeout_ms, script_deleted, principal_id, principal_kind, handle, scopes, space_ids, disabled
-      from triggers.claim($1, $2, $3, $4, $5)`,
-    values: [worker, leaseMs, most.operation, most.webhook, most.reply],
+      from triggers.claim($1, $2, array(
+        select row(r.lane, r.most, r.busy)::triggers.room from jsonb_to_recordset($3::jsonb) as r (lane text, most int, busy uuid[])
+      ))`,
+    values: [worker, leaseMs, JSON.stringify(rooms)],
   });
   return rows;
 }

@@ -4,6 +4,7 @@ import pg, { type Pool } from 'pg';
 import type { Feed } from '../../feed/feed.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import type { Outcome } from '../execution/model.ts';
+import { createHeld, createRate, createShares } from './load.ts';
 import { startLoop } from './loop.ts';
 import {
   type ClaimedRow,
@@ -12,8 +13,9 @@ import {
   type FinishCounts,
   finishRows,
   giveBackRows,
-  type LaneCounts,
+  type Lane,
   nextDue,
+  type Room,
   renewClaims,
 } from './store.ts';
 
@@ -42,11 +44,11 @@ export interface WorkerOptions {
   onFinished: (counts: FinishCounts) => void;
 }
 
-type Lane = keyof LaneCounts;
-
-/** Webhooks wait for others, not for us: many may be open. Whoever waits for a reply is one request of many. */
-const mostWebhooks = 64;
-const mostReplies = 32;
+/**
+ * Webhooks wait for others, not for us: many may be open. Whoever waits for a reply is one request of many; what a script waits
+ * for must find a place whoever waits, and there is no more of it than of those.
+ */
+const places = { webhook: 64, reply: 32, nested: 512 } as const satisfies Partial<Record<Lane, number>>;
 /** Operations claimed ahead, so that the next ones are there when these are done: what is done in so long. */
 const aheadMs = 100;
 const mostAhead = 400;
@@ -54,6 +56,7 @@ const mostFinishedAtOnce = 500;
 /** Whoever writes into the outbox says so, and what is put off is waited for: this only mends what was lost. */
 const backstopMs = 5_000;
 const againMs = 50;
+const leastAtOnce = 32;
 const outboxChannel = 'treeline_outbox';
 
 interface Job {
@@ -67,12 +70,13 @@ export function startWorker(options: WorkerOptions): Worker {
   const stop = new AbortController();
   // One listener for each attempt under way.
   setMaxListeners(0, stop.signal);
-  const inFlight: Record<Lane, number> = { operation: 0, webhook: 0, reply: 0 };
   /** Claimed, and how they ended is not stored yet. */
   const jobs = new Set<Job>();
   /** Operations that were claimed and wait for their turn. */
   const ready: Job[] = [];
-  let running = 0;
+  /** Operations that run. */
+  const running = createShares();
+  const held = createHeld();
   let stopping = false;
   let endings: { job: Job; outcome: Outcome }[] = [];
   let finishing: Promise<void> | null = null;
@@ -85,9 +89,9 @@ export function startWorker(options: WorkerOptions): Worker {
     restMs: 0,
     backstopMs: () => backstopMs,
     round: async () => {
-      const most = roomNow();
-      if (most.operation + most.webhook + most.reply === 0) return;
-      const rows = await claimRows(pool, { worker: name, leaseMs, most });
+      const rooms = roomsNow();
+      if (rooms.length === 0) return;
+      const rows = await claimRows(pool, { worker: name, leaseMs, rooms });
       for (const row of rows) begin(row);
       // As many as there was room for: there may be more, once there is room.
       if (rows.length > 0) return claiming.wake();
@@ -108,16 +112,16 @@ export function startWorker(options: WorkerOptions): Worker {
     },
   });
 
-  function roomNow(): LaneCounts {
-    if (stopping) return { operation: 0, webhook: 0, reply: 0 };
+  function roomsNow(): Room[] {
+    if (stopping) return [];
     const ahead = Math.min(Math.max(concurrency, Math.ceil((rate.perSecond() * aheadMs) / 1_000)), mostAhead);
-    const room = ahead - inFlight.operation;
-    return {
-      // A statement for each of many little rows would cost more than they do.
-      operation: room > ahead / 2 ? room : 0,
-      webhook: mostWebhooks - inFlight.webhook,
-      reply: mostReplies - inFlight.reply,
-    };
+    // A statement for each of many little rows would cost more than they do.
+    const least = { operation: Math.min(ahead / 2, leastAtOnce), webhook: 1, reply: 1, nested: 1 };
+    return Object.entries({ operation: ahead, ...places }).flatMap(([name, most]) => {
+      const lane = name as Lane;
+      const room = most - held.of(lane);
+      return room >= Math.max(least[lane], 1) ? [{ lane, most: room, busy: held.busy(lane, most) }] : [];
+    });
   }
 
   function begin(row: ClaimedRow): void {
@@ -125,7 +129,7 @@ export function startWorker(options: WorkerOptions): Worker {
     const job = { row, lane, claimedAt: performance.now() };
     if (jobs.size === 0) idle = Promise.withResolvers<void>();
     jobs.add(job);
-    inFlight[lane] += 1;
+    held.take(lane, row.principal_id);
     if (lane === 'operation') {
       ready.push(job);
       runReady();
@@ -135,12 +139,14 @@ export function startWorker(options: WorkerOptions): Worker {
   }
 
   function runReady(): void {
-    while (running < concurrency) {
-      const job = ready.shift();
-      if (job === undefined) return;
-      running += 1;
+    while (running.total < concurrency) {
+      // Nobody has all places: what hangs is somebody's.
+      const next = ready.findIndex(({ row }) => running.of(row.principal_id) < Math.ceil(concurrency / 2));
+      if (next === -1) return;
+      const [job] = ready.splice(next, 1) as [Job];
+      running.take(job.row.principal_id);
       void run(job).finally(() => {
-        running -= 1;
+        running.free(job.row.principal_id);
         runReady();
       });
     }
@@ -173,7 +179,7 @@ export function startWorker(options: WorkerOptions): Worker {
       await store(batch.map(({ job: { row }, outcome }) => ({ id: row.id, executionId: row.execution_id, outcome })));
       for (const { job } of batch) {
         jobs.delete(job);
-        inFlight[job.lane] -= 1;
+        held.free(job.lane, job.row.principal_id);
         if (job.lane === 'operation') rate.count();
       }
       feed.ring();
@@ -221,7 +227,10 @@ export function startWorker(options: WorkerOptions): Worker {
       unhear();
       await claiming.stop();
       const unbegun = ready.splice(0);
-      for (const job of unbegun) jobs.delete(job);
+      for (const job of unbegun) {
+        jobs.delete(job);
+        held.free(job.lane, job.row.principal_id);
+      }
       if (unbegun.length > 0) {
         const ids = unbegun.map(({ row }) => row.id);
         await giveBackRows(pool, name, ids).catch((error: unknown) => {
@@ -249,26 +258,4 @@ const unstorable: Outcome = {
 /** Class 22: the data itself is refused, and would be again. */
 function isUnstorable(error: unknown): boolean {
   return error instanceof pg.DatabaseError && error.code?.startsWith('22') === true;
-}
-
-/** Rows per second, of the last second or so. */
-function createRate() {
-  const halfLifeMs = 500;
-  let weight = 0;
-  let at = performance.now();
-  const decay = () => {
-    const now = performance.now();
-    weight *= 2 ** ((at - now) / halfLifeMs);
-    at = now;
-  };
-  return {
-    count() {
-      decay();
-      weight += 1;
-    },
-    perSecond() {
-      decay();
-      return (weight * Math.LN2 * 1_000) / halfLifeMs;
-    },
-  };
 }

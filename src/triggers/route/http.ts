@@ -1,14 +1,14 @@
 import type { IncomingMessage } from 'node:http';
 import type { Kysely } from 'kysely';
 import type { DB } from '../../db/database.generated.ts';
-import { documentFault } from '../../db/refusals.ts';
+import { findUnstorable } from '../../db/storable.ts';
 import type { Feed } from '../../feed/feed.ts';
 import { readBody } from '../../kernel/body.ts';
 import { Refusal, RequestError } from '../../kernel/errors.ts';
 import { answerRefusals, type HttpExchange, sendJson, sendRefusal, unlessStalled } from '../../kernel/exchange.ts';
 import type { TriggersContext } from '../context.ts';
 import { awaitReply, type Reply } from '../script/invoke.ts';
-import { type Accepted, acceptRequest, findRoute, forgetMessage, type RouteFound } from './receive.ts';
+import { type Accepted, acceptRequest, findRoute, type RouteFound } from './receive.ts';
 import { verifyRequest } from './signature.ts';
 
 /**
@@ -36,6 +36,7 @@ const bodyPace = { stallMs: 5_000, longestMs: 10_000 };
 /** A script's end takes a moment to be told. */
 const graceMs = 1_000;
 const depthHeader = 'treeline-depth';
+const deepest = 9_999;
 
 export function createHooksRoom(options: HooksOptions) {
   let reading = 0;
@@ -78,7 +79,7 @@ async function answerAccepted(exchange: HookExchange, visit: Visit): Promise<voi
 }
 
 async function answerWithResult(exchange: HookExchange, visit: Visit): Promise<void> {
-  const { options, route, messageId } = visit;
+  const { options, route } = visit;
   const waitMs = route.timeout_ms + graceMs;
   const reply = await awaitReply({
     db: options.db,
@@ -99,7 +100,6 @@ async function answerWithResult(exchange: HookExchange, visit: Visit): Promise<v
     exchange.response.setHeader('x-treeline-execution', reply.executionId);
     return sendJson(exchange.response, 200, reply.result);
   }
-  if (messageId !== null) await forgetMessage(options.db, route.id, messageId);
   if (reply === null) return sendRefusal(exchange, 504, 'TIMED_OUT', `No result came within ${waitMs} ms.`);
   const { executionId } = reply;
   if (reply.status === 'timed_out') {
@@ -130,9 +130,6 @@ async function accept(
       maxDepth,
       reply,
     });
-  } catch (error) {
-    if (documentFault(error) === null) throw error;
-    throw new Refusal('INVALID', 'The body holds text that cannot be stored, such as U+0000.');
   } finally {
     // One that goes too deep became a dead letter, which is an event.
     options.feed.ring();
@@ -154,7 +151,9 @@ function nothingHere(request: IncomingMessage): Refusal {
 /** From webhooks of our own: a loop through another program is a loop. */
 function depthOf({ headers }: IncomingMessage): number {
   const text = headers[depthHeader];
-  return typeof text === 'string' && /^\d{1,4}$/.test(text) ? Number(text) : 0;
+  if (text === undefined) return 0;
+  // What is there and cannot be read is no reason to begin anew.
+  return typeof text === 'string' && /^\d{1,4}$/.test(text) ? Number(text) : deepest;
 }
 
 function plainHeaders({ headers }: IncomingMessage): Record<string, string | undefined> {
@@ -169,7 +168,7 @@ const secretHeaders = /^(authorization|proxy-authorization|cookie|.*(signature|t
 function payloadOf(request: IncomingMessage, body: string): unknown {
   const url = new URL(request.url ?? '/', 'http://localhost');
   const headers = Object.entries(plainHeaders(request)).filter(([name]) => !secretHeaders.test(name));
-  return {
+  const payload = {
     type: 'http',
     timestamp: new Date().toISOString(),
     method: request.method,
@@ -178,6 +177,12 @@ function payloadOf(request: IncomingMessage, body: string): unknown {
     headers: Object.fromEntries(headers),
     body: readContent(request.headers['content-type'] ?? '', body),
   };
+  const unstorable = findUnstorable(payload);
+  if (unstorable === null) return payload;
+  throw new Refusal(
+    'INVALID',
+    `The request cannot be stored: ${unstorable.path.slice(0, 10).join('.')} ${unstorable.problem}.`,
+  );
 }
 
 /** JSON as it is, a form by its fields, of which GitHub has one with JSON in it; else the text. */

@@ -45,8 +45,3 @@ export async function acceptRequest(
   if (accepted === undefined) throw new Error('triggers.receive answers one row');
   return accepted;
 }
-
-/** Whoever waited for what came under this id waited in vain, and may send it again. */
-export async function forgetMessage(db: Kysely<DB>, routeId: string, messageId: string): Promise<void> {
-  await sql`select triggers.forget_message(${routeId}::uuid, ${messageId})`.execute(db);
-}

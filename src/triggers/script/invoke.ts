@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type Kysely, sql } from 'kysely';
 import type { RequestContext } from '../../auth/context.ts';
 import type { DB } from '../../db/database.generated.ts';
+import { findUnstorable } from '../../db/storable.ts';
 import { Refusal } from '../../kernel/errors.ts';
 import type { Json } from '../../kernel/json.ts';
 import { callTriggersOnce } from '../call.ts';
@@ -21,11 +22,16 @@ export interface Reply {
  * @param options.timeoutMs how long to wait, in milliseconds; the script may take longer
  * @throws Refusal NOT_FOUND, FORBIDDEN, INVALID (scripts call one another too deep), TIMED_OUT
  */
-export function invokeScript(
+export async function invokeScript(
   context: RequestContext,
   options: { scriptId: string; input: Json | undefined; timeoutMs: number },
 ): Promise<Reply> {
   const { scriptId, input, timeoutMs } = options;
+  const unstorable = findUnstorable(input ?? null);
+  if (unstorable !== null) {
+    const where = ['input', ...unstorable.path].slice(0, 10).join('.');
+    throw new Refusal('INVALID', `${where} ${unstorable.problem}.`, { path: ['input', 'input'] });
+  }
   const { principalId, handle } = context.viewer;
   const payload = {
     type: 'invoke',
