@@ -211,6 +211,8 @@ create table triggers.outbox (
   principal_id uuid not null,
   scopes text[] not null,
   payload jsonb not null,
+  -- What holding it costs: a worker claims by weight.
+  payload_bytes int not null generated always as (octet_length(payload::text)) stored,
   dead_letter_id uuid,
   reply_to uuid,
   lane text not null,
@@ -282,10 +284,10 @@ create table triggers.executions (
   error text,
   constraint executions_status_check check (status in ('running', 'succeeded', 'failed', 'timed_out', 'lost')),
   constraint executions_finished_check check ((status = 'running') = (finished_at is null))
-) with (fillfactor = 70);
+) with (fillfactor = 50);
 comment on table triggers.executions is 'Every attempt: when, for how long, by which worker, what came back or why it failed.';
 comment on column triggers.executions.worker is 'The dispatcher, by its host and process.';
--- None over what changes when an attempt ends: that update then touches no index.
+-- None over what changes when an attempt ends, and room in each page: that update then touches no index.
 create index idx_executions_started_at on triggers.executions (started_at, id);
 create index idx_executions_trigger_id on triggers.executions (trigger_id, started_at, id);
 create index idx_executions_script_id on triggers.executions (script_id, started_at, id);

@@ -490,12 +490,13 @@ begin
       select d.id from triggers.dead_letters d
       where d.resolved_at is null and triggers.is_meant(d, p_filter, p_runnable) order by d.created_at, d.id limit p_limit
     );
-  elsif p_filter ->> 'trigger_id' is not null or p_filter ->> 'script_id' is not null then
+  elsif coalesce(p_filter ->> 'trigger_id', p_filter ->> 'script_id', p_filter ->> 'project_id') is not null then
     return array(
       select d.id from triggers.dead_letters d
       where d.resolved_at is null
         and (p_filter ->> 'trigger_id' is null or d.trigger_id = (p_filter ->> 'trigger_id')::uuid)
         and (p_filter ->> 'script_id' is null or d.script_id = (p_filter ->> 'script_id')::uuid)
+        and (p_filter ->> 'project_id' is null or d.project_id = (p_filter ->> 'project_id')::uuid)
         and triggers.is_meant(d, p_filter, p_runnable) and triggers.may_see(d.project_id, d.principal_id)
       order by d.created_at, d.id limit p_limit
     );

@@ -481,7 +481,7 @@ as $$
 $$;
 
 create function triggers.match_page(p_limit int, p_max_depth int, p_skip boolean default false)
-returns table (outcome text, event_count int, matched_count int)
+returns table (outcome text, event_count int, matched_count int, has_buried boolean)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -494,18 +494,20 @@ declare
   v_limit int;
   v_count int;
   v_matched int := 0;
-  v_matches triggers.match[];
+  v_matches triggers.match[] := '{}';
 begin
+  -- What a crash forgets is what was written together with the place in the log: it is matched again. Who claims it waits for the disk.
+  perform set_config('synchronous_commit', 'off', true);
   -- Not even a lock where nothing is registered. But the log must still reach back to here when something is, which is told of
   -- nothing from before.
   if not exists (select from triggers.triggers t where t.enabled and t.kind <> 'cron')
     and (select s.moved_at > clock_timestamp() - interval '1 minute' from triggers.state s) then
-    return query select 'idle', 0, 0;
+    return query select 'idle', 0, 0, false;
     return;
   end if;
   select * into v_state from triggers.state s for update skip locked;
   if not found then
-    return query select 'busy', 0, 0;
+    return query select 'busy', 0, 0, false;
     return;
   end if;
   v_next := coalesce(v_state.next, triggers.current_snapshot());
@@ -518,7 +520,7 @@ begin
   ) topics;
   if v_topics is null then
     update triggers.state set prev = v_next, next = null, position = null, moved_at = clock_timestamp();
-    return query select 'idle', 0, 0;
+    return query select 'idle', 0, 0, false;
     return;
   end if;
   -- The more triggers there are, the fewer events at a time: their product is what is written at once.
@@ -528,7 +530,7 @@ begin
   -- After reading: what retention drops meanwhile counts.
   if not feed.is_retained(v_state.prev) then
     update triggers.state set prev = triggers.current_snapshot(), next = null, position = null, moved_at = clock_timestamp();
-    return query select 'gap', 0, 0;
+    return query select 'gap', 0, 0, false;
     return;
   end if;
   if v_count > 0 and not p_skip then
@@ -540,7 +542,8 @@ begin
   elsif v_count > 0 or v_state.next is not null or v_state.moved_at < clock_timestamp() - interval '1 second' then
     update triggers.state set prev = v_next, next = null, position = null, moved_at = clock_timestamp();
   end if;
-  return query select case when v_count = v_limit or v_state.next is not null then 'more' else 'done' end, v_count, v_matched;
+  return query select case when v_count = v_limit or v_state.next is not null then 'more' else 'done' end, v_count, v_matched,
+    exists (select from unnest(v_matches) m where m.depth >= p_max_depth);
 end
 $$;
 comment on function triggers.match_page is

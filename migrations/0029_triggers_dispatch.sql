@@ -5,12 +5,12 @@
 
 -- ---- claiming --------------------------------------------------------------------------------------------------------
 
--- A lane as a worker has room in it: how many rows at most, and registrants of whom it has enough.
-create type triggers.room as (lane text, most int, busy uuid[]);
+-- A lane as a worker has room in it: how many rows at most, how many of one registrant, and those of whom it has enough.
+create type triggers.room as (lane text, most int, most_each int, busy uuid[]);
 
-create function triggers.claim(p_worker text, p_lease_ms int, p_rooms triggers.room[])
+create function triggers.claim(p_worker text, p_lease_ms int, p_rooms triggers.room[], p_most_bytes bigint)
 returns table (
-  id uuid, execution_id uuid, message_id uuid, source_kind text, lane text, payload jsonb, depth int, attempt int, late_ms double precision,
+  id uuid, execution_id uuid, message_id uuid, source_kind text, lane text, payload jsonb, payload_bytes int, depth int, attempt int, late_ms double precision,
   script_id uuid, kind text, document text, variables jsonb, url text, secret text, headers jsonb, timeout_ms int, script_deleted boolean,
   principal_id uuid, principal_kind text, handle text, scopes text[], space_ids text[], disabled boolean
 )
@@ -29,34 +29,39 @@ begin
   return query
   with recursive waiting as (
     -- Whose rows wait in each lane, from one to the next by the index.
-    select r.lane, r.most, r.busy, (
+    select r.lane, r.most, r.most_each, r.busy, (
       select o.principal_id from triggers.outbox o where o.lane = r.lane and o.claimed_by is null order by o.principal_id limit 1
     ) as principal_id
     from unnest(p_rooms) r where r.most > 0
     union all
-    select w.lane, w.most, w.busy, (
+    select w.lane, w.most, w.most_each, w.busy, (
       select o.principal_id from triggers.outbox o
       where o.lane = w.lane and o.claimed_by is null and o.principal_id > w.principal_id order by o.principal_id limit 1
     )
     from waiting w where w.principal_id is not null
   ), sharing as materialized (
-    select w.lane, w.principal_id, ceil(w.most::numeric / count(*) over (partition by w.lane))::int as share
+    select w.lane, w.principal_id, least(w.most_each, ceil(w.most::numeric / count(*) over (partition by w.lane)))::int as share
     from waiting w where w.principal_id is not null and w.principal_id <> all (w.busy)
   ), due as materialized (
-    select o.place
+    select o.place, o.payload_bytes, o.due_at
     from sharing s
     cross join lateral (
-      select o.ctid as place from triggers.outbox o
+      select o.ctid as place, o.payload_bytes, o.due_at from triggers.outbox o
       where o.lane = s.lane and o.principal_id = s.principal_id and o.claimed_by is null and o.due_at <= v_now
       order by o.due_at limit s.share for update skip locked
     ) o
+  ), light as (
+    -- As much as may be held at once, and at least one.
+    select w.place from (
+      select d.place, sum(d.payload_bytes) over (order by d.due_at rows between unbounded preceding and 1 preceding) as before from due d
+    ) w where coalesce(w.before, 0) < p_most_bytes
   ), claimed as (
     update triggers.outbox o set claimed_by = p_worker, claim_expires_at = v_now + make_interval(secs => p_lease_ms / 1000.0),
       execution_id = gen_random_uuid(), attempt = o.attempt + 1
     -- By place, which is fixed once it is locked: whatever the table was like when this was planned, nothing else is looked at.
-    where o.ctid = any (array(select d.place from due d))
+    where o.ctid = any (array(select l.place from light l))
     returning o.id, o.execution_id, o.message_id, o.project_id, o.source_kind, o.trigger_id, o.script_id, o.principal_id, o.scopes,
-      o.lane, o.payload, o.depth, o.attempt, o.due_at
+      o.lane, o.payload, o.payload_bytes, o.depth, o.attempt, o.due_at
   ), begun as (
     insert into triggers.executions (id, outbox_id, project_id, source_kind, trigger_id, script_id, principal_id, attempt, worker)
     select c.execution_id, c.id, c.project_id, c.source_kind, c.trigger_id, c.script_id, c.principal_id, c.attempt, p_worker from claimed c
@@ -65,7 +70,7 @@ begin
       array(select m.space_id from auth.space_members m where m.principal_id = p.id order by m.space_id) as space_ids
     from auth.principals p where p.id in (select c.principal_id from claimed c)
   )
-  select c.id, c.execution_id, c.message_id, c.source_kind, c.lane, c.payload, c.depth::int, c.attempt,
+  select c.id, c.execution_id, c.message_id, c.source_kind, c.lane, c.payload, c.payload_bytes, c.depth::int, c.attempt,
     (extract(epoch from v_now - c.due_at) * 1000)::double precision,
     c.script_id, s.kind, s.document, s.variables, s.url, s.secret, s.headers, s.timeout_ms, s.id is null or s.deleted_at is not null,
     w.id, w.kind, w.handle, array(select unnest(c.scopes) intersect select unnest(w.scopes)), w.space_ids, w.disabled
@@ -194,7 +199,7 @@ declare
   v_now constant timestamptz := clock_timestamp();
   v_ids uuid[];
   v_execution_ids uuid[];
-  v_succeeded uuid[];
+  v_succeeded tid[];
   v_given_up uuid[];
   v_put_off uuid[];
   v_reply_tos uuid[];
@@ -207,13 +212,13 @@ begin
     select r.id, r.execution_id, r.status, r.permanent
     from jsonb_to_recordset(p_results) as r (id uuid, execution_id uuid, status text, permanent boolean)
   ), ours as materialized (
-    select o.id, o.execution_id, o.reply_to, o.dead_letter_id, g.status,
+    select o.ctid as place, o.id, o.execution_id, o.reply_to, o.dead_letter_id, g.status,
       coalesce(g.permanent, false) or o.reply_to is not null or o.failures + 1 >= o.retry_max_attempts as over
     from triggers.outbox o join given g on g.id = o.id and g.execution_id = o.execution_id
     where o.claimed_by = p_worker
     order by o.id for update of o
   )
-  select array_agg(o.id), array_agg(o.execution_id), array_agg(o.id) filter (where o.status = 'succeeded'),
+  select array_agg(o.id), array_agg(o.execution_id), array_agg(o.place) filter (where o.status = 'succeeded'),
     array_agg(o.id) filter (where o.status <> 'succeeded' and o.over), array_agg(o.id) filter (where o.status <> 'succeeded' and not o.over),
     array_agg(o.reply_to) filter (where o.reply_to is not null), array_agg(o.execution_id) filter (where o.reply_to is not null),
     array_agg(o.dead_letter_id) filter (where o.dead_letter_id is not null)
@@ -224,9 +229,16 @@ begin
     return;
   end if;
   perform triggers.lock_dead_letters(v_letters);
-  update triggers.executions e set status = r.status, finished_at = v_now, result = nullif(r.result, 'null'), error = r.error
-  from jsonb_to_recordset(p_results) as r (execution_id uuid, status text, result jsonb, error text)
-  where e.id = r.execution_id and e.id = any (v_execution_ids);
+  with ended as (
+    update triggers.executions e set status = r.status, finished_at = v_now, result = nullif(r.result, 'null'), error = r.error
+    from jsonb_to_recordset(p_results) as r (execution_id uuid, status text, result jsonb, error text)
+    where e.id = r.execution_id and e.id = any (v_execution_ids)
+    returning e.id, e.project_id, e.principal_id, e.status, e.trigger_id, e.script_id
+  )
+  insert into feed.events (topic, op, entity_id, project_id, user_id, data)
+  select 'executions', 'update', e.id, e.project_id, e.principal_id,
+    jsonb_build_object('status', e.status, 'trigger_id', e.trigger_id, 'script_id', e.script_id)
+  from ended e;
 
   if v_put_off is not null then
     update triggers.outbox o set claimed_by = null, claim_expires_at = null, execution_id = null, failures = o.failures + 1,
@@ -259,13 +271,12 @@ begin
 
   if v_succeeded is not null then
     with done as (
-      delete from triggers.outbox o where o.id = any (v_succeeded) returning o.dead_letter_id
+      delete from triggers.outbox o where o.ctid = any (v_succeeded) returning o.dead_letter_id
     )
     update triggers.dead_letters d set resolved_at = clock_timestamp(), resolution = 'handled_by_script'
     from done where d.id = done.dead_letter_id and d.resolved_at is null;
   end if;
 
-  perform triggers.tell_executions(v_execution_ids);
   if v_replied is not null then
     perform triggers.reply(v_replied, v_reply_tos);
   end if;

@@ -24,8 +24,9 @@ async function main(): Promise<void> {
   const app = await startApp({ config, log, migrate: flags['no-migrate'] !== true });
   // The fragment stays in the browser: no server, proxy or log sees the token.
   const link = app.token === null ? `${app.url}/graphql` : `${app.url}/graphql#token=${app.token}`;
-  process.stdout.write(`Treeline is ready: ${link}\n`);
+  // Before it says that it is ready: whoever reads that may stop it at once.
   stopOnSignal(app);
+  process.stdout.write(`Treeline is ready: ${link}\n`);
 }
 
 function readFlags() {

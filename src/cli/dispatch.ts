@@ -15,8 +15,10 @@ export async function runDispatch(config: Config): Promise<void> {
     );
   }
   const app = await startApp({ config, log: createLogger(config.TREELINE_LOG), serve: false });
+  // Before it says that it is ready: whoever reads that may stop it at once.
+  const told = untilTold();
   process.stdout.write('Treeline dispatches.\n');
-  await untilTold();
+  await told;
   await stopUnlessHurried(app);
 }
 

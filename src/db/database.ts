@@ -41,6 +41,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     connectionString: options.runtimeUrl ?? options.ownerUrl,
     max: options.poolSize,
     application_name: 'treeline',
+    keepAlive: true,
     options: startupOptions({
       role: runtimeRole,
       statement_timeout: options.statementTimeoutMs,
@@ -56,6 +57,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     // Maintenance may keep one for long; a dispatcher matches, claims and stores at the same time.
     max: 6,
     application_name: 'treeline-owner',
+    keepAlive: true,
     options: startupOptions({ timezone: 'UTC', jit: 'off' }),
     idleTimeoutMillis: 10_000,
     types: { getTypeParser },

@@ -33,8 +33,11 @@ export interface Feed {
   cursorOf(place: Place): string;
   /** @throws RequestError BAD_CURSOR, CURSOR_EXPIRED */
   placeOf(cursor: string, kind?: CursorKind): Place;
-  /** After a commit of this gateway: there is something to read, here and elsewhere. */
-  ring(): void;
+  /**
+   * After a commit of this gateway: there is something to read, here and elsewhere.
+   * @param quietly what was written is nothing to those who read the log by themselves
+   */
+  ring(quietly?: boolean): void;
   /** Called when there may be something to read, before it is read: for who reads the log by itself. */
   onHint(listener: () => void): () => void;
   /**
@@ -164,8 +167,9 @@ export async function openFeed(options: {
     now: async () => encodeCursor(await currentPlace(pool), currentSeal()),
     cursorOf: (place) => encodeCursor(place, currentSeal()),
     placeOf: (cursor, kind = 'feed') => decodeCursor(cursor, currentSeal(), kind),
-    ring() {
-      hint();
+    ring(quietly = false) {
+      if (quietly) reader.hint();
+      else hint();
       doorbell.ring();
     },
     onHint: (listener) => {

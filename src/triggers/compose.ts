@@ -60,19 +60,21 @@ export function createTriggers(options: TriggersOptions): Triggers {
     startDispatcher(events) {
       const webhooks = createWebhooks({ allow: options.webhookAllow });
       const expressions = createExpressions();
+      const conditions = createExpressions();
       const dispatcher = startDispatcher({
         ...options,
         pool: database.ownerPool,
         operations: createOperations({ ...options, documents }),
         webhooks,
         expressions,
+        conditions,
         // The other half of the connections is left to requests.
         concurrency: Math.max(1, Math.floor((database.runtimePool.options.max ?? 10) / 2)),
         events,
       });
       closeDispatching = async () => {
         await dispatcher.stop();
-        await Promise.all([webhooks.close(), expressions.close()]);
+        await Promise.all([webhooks.close(), expressions.close(), conditions.close()]);
       };
       return dispatcher;
     },

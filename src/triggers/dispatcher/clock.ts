@@ -27,7 +27,11 @@ export function startClock(options: ClockOptions): Loop {
     backstopMs: () => backstopMs,
     round: async () => {
       const { due, nextInMs } = await listDueCrons(pool);
-      for (const cron of due) await fire(cron, options);
+      for (const cron of due) {
+        await fire(cron, options).catch((error: unknown) => {
+          log.warn({ err: error, triggerId: cron.trigger_id }, 'a cron trigger could not be fired; it is tried again');
+        });
+      }
       // Of what was due the next time is to be found out, and there may be more of it.
       if (due.length > 0) loop.wake();
       else if (nextInMs !== null) loop.wakeIn(Math.max(1, Math.ceil(nextInMs)));

@@ -16,12 +16,12 @@ export interface ConditionsOptions {
   log: Logger;
   expressions: Pick<Expressions, 'test'>;
   maxDepth: number;
+  /** Whoever takes candidates and dies keeps them for so long; where it takes longer, others test some of them as well. */
+  leaseMs: number;
   onSettled: (written: number) => void;
 }
 
 const mostAtOnce = 500;
-/** Whoever takes candidates and dies keeps them for so long; a round takes less, or others test some of them as well. */
-const leaseMs = 60_000;
 /** A condition takes a tenth of a millisecond. */
 const slowMs = 100;
 /** One that was slow so often in a row is not asked any more, for a while. */
@@ -38,7 +38,7 @@ interface Pace {
 }
 
 export function startConditions(options: ConditionsOptions): Loop {
-  const { pool, feed, log } = options;
+  const { pool, feed, log, leaseMs } = options;
   /** The least recently tested first. */
   const paces = new Map<string, Pace>();
   const loop = startLoop({
@@ -104,6 +104,9 @@ async function timed(
   expressions: Pick<Expressions, 'test'>,
   paces: Map<string, Pace>,
 ): Promise<Verdict[]> {
+  if (candidates.length === 0) return [];
+  // Whoever comes first would pay for the start of the process that evaluates.
+  await expressions.test([{ condition: 'true', event: null }]);
   const beganAt = performance.now();
   const verdicts = await test(candidates, expressions);
   const now = performance.now();

@@ -44,7 +44,10 @@ export interface DispatcherOptions {
   log: Logger;
   operations: Operations;
   webhooks: Webhooks;
+  /** For templates. */
   expressions: Expressions;
+  /** Apart from those, so that how long a condition takes is its own affair. */
+  conditions: Expressions;
   maxDepth: number;
   /** How long what a worker claimed is left to it without a sign of life, in milliseconds. */
   leaseMs: number;
@@ -65,7 +68,11 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
       if (page.outcome === 'gap') events.gap();
     },
   });
-  const conditions = startConditions({ ...options, onSettled: (written) => events.matched(0, written) });
+  const conditions = startConditions({
+    ...options,
+    expressions: options.conditions,
+    onSettled: (written) => events.matched(0, written),
+  });
   const clock = startClock(options);
   const worker = startWorker({
     ...options,

@@ -40,7 +40,7 @@ export function startMatcher({ pool, feed, log, maxDepth, onPage }: MatcherOptio
         onPage(page);
         idle = page.outcome === 'idle';
         // What became a dead letter at once is an event.
-        if (page.event_count > 0) feed.ring();
+        if (page.has_buried) feed.ring();
         if (page.outcome === 'gap') {
           log.error(
             'the log was dropped before triggers had been matched to it: what happened meanwhile set off nothing',

@@ -7,6 +7,18 @@ import type { Outcome } from '../execution/model.ts';
  * is prepared once for each connection.
  */
 
+/** A connection that hangs is given up, and another one taken: what it was asked is asked again. */
+const patienceMs = 30_000;
+
+/** Asks what dispatchers ask again and again. */
+async function ask<Row extends object>(
+  pool: Pool,
+  query: { name: string; text: string; values?: unknown[] },
+): Promise<Row[]> {
+  const config = { ...query, query_timeout: patienceMs };
+  return (await pool.query<Row>(config)).rows;
+}
+
 /** A row of the outbox that a worker claimed, with the script to run and as whom. */
 export interface ClaimedRow {
   id: string;
@@ -15,6 +27,7 @@ export interface ClaimedRow {
   source_kind: string;
   lane: Lane;
   payload: Readonly<Record<string, unknown>>;
+  payload_bytes: number;
   depth: number;
   attempt: number;
   /** How long it was due before it was claimed, in milliseconds. */
@@ -42,22 +55,26 @@ export type Lane = 'operation' | 'webhook' | 'reply' | 'nested';
 export interface Room {
   lane: Lane;
   most: number;
+  /** Of one registrant. */
+  mostEach: number;
   /** Registrants of whom it has enough. */
   busy: readonly string[];
 }
 
 export async function claimRows(
   pool: Pool,
-  { worker, leaseMs, rooms }: { worker: string; leaseMs: number; rooms: readonly Room[] },
+  claim: { worker: string; leaseMs: number; rooms: readonly Room[]; mostBytes: number },
 ): Promise<ClaimedRow[]> {
-  const { rows } = await pool.query<ClaimedRow>({
+  const rooms = claim.rooms.map(({ lane, most, mostEach, busy }) => ({ lane, most, most_each: mostEach, busy }));
+  const rows = await ask<ClaimedRow>(pool, {
     name: 'triggers.claim',
-    text: `select id, execution_id, message_id, source_kind, lane, payload, depth, attempt, late_ms, script_id, kind, document, variables,
-      url, secret, headers, timeout_ms, script_deleted, principal_id, principal_kind, handle, scopes, space_ids, disabled
+    text: `select id, execution_id, message_id, source_kind, lane, payload, payload_bytes, depth, attempt, late_ms, script_id, kind, document,
+      variables, url, secret, headers, timeout_ms, script_deleted, principal_id, principal_kind, handle, scopes, space_ids, disabled
       from triggers.claim($1, $2, array(
-        select row(r.lane, r.most, r.busy)::triggers.room from jsonb_to_recordset($3::jsonb) as r (lane text, most int, busy uuid[])
-      ))`,
-    values: [worker, leaseMs, JSON.stringify(rooms)],
+        select row(r.lane, r.most, r.most_each, r.busy)::triggers.room
+        from jsonb_to_recordset($3::jsonb) as r (lane text, most int, most_each int, busy uuid[])
+      ), $4)`,
+    values: [claim.worker, claim.leaseMs, JSON.stringify(rooms), claim.mostBytes],
   });
   return rows;
 }
@@ -85,7 +102,7 @@ export async function finishRows(pool: Pool, worker: string, endings: readonly E
     permanent: outcome.status === 'failed' && outcome.permanent,
     retry_after_ms: outcome.status === 'failed' ? outcome.retryAfterMs : null,
   }));
-  const { rows } = await pool.query<FinishCounts>({
+  const rows = await ask<FinishCounts>(pool, {
     name: 'triggers.finish',
     text: 'select finished, put_off, buried from triggers.finish($1, $2::jsonb)',
     values: [worker, JSON.stringify(results)],
@@ -101,7 +118,7 @@ export async function renewClaims(
   pool: Pool,
   { worker, executionIds, leaseMs }: { worker: string; executionIds: readonly string[]; leaseMs: number },
 ): Promise<void> {
-  await pool.query({
+  await ask(pool, {
     name: 'triggers.renew_claims',
     text: 'select triggers.renew_claims($1, $2::uuid[], $3)',
     values: [worker, executionIds, leaseMs],
@@ -112,7 +129,7 @@ const mostReclaimed = 1_000;
 
 /** @returns how many rows were taken back from workers that stopped answering */
 export async function reclaimRows(pool: Pool): Promise<number> {
-  const { rows } = await pool.query<{ reclaimed: number }>({
+  const rows = await ask<{ reclaimed: number }>(pool, {
     name: 'triggers.reclaim',
     text: 'select reclaimed from triggers.reclaim($1)',
     values: [mostReclaimed],
@@ -128,7 +145,7 @@ export interface NextDue {
 }
 
 export async function nextDue(pool: Pool): Promise<NextDue> {
-  const { rows } = await pool.query<NextDue>({
+  const rows = await ask<NextDue>(pool, {
     name: 'triggers.next_due',
     text: 'select due_in_ms::float8 as due_in_ms, expires_in_ms::float8 as expires_in_ms from triggers.next_due()',
   });
@@ -146,6 +163,8 @@ export interface MatchedPage {
   event_count: number;
   /** Rows of the outbox that were written; not what is to be tested first. */
   matched_count: number;
+  /** Whether something became a dead letter at once. */
+  has_buried: boolean;
 }
 
 /** @param how.skip passes over the events of the page, because they cannot be matched */
@@ -153,9 +172,9 @@ export async function matchPage(
   pool: Pool,
   how: { pageSize: number; maxDepth: number; skip: boolean },
 ): Promise<MatchedPage> {
-  const { rows } = await pool.query<MatchedPage>({
+  const rows = await ask<MatchedPage>(pool, {
     name: 'triggers.match_page',
-    text: 'select outcome, event_count, matched_count from triggers.match_page($1, $2, $3)',
+    text: 'select outcome, event_count, matched_count, has_buried from triggers.match_page($1, $2, $3)',
     values: [how.pageSize, how.maxDepth, how.skip],
   });
   const [row] = rows;
@@ -179,7 +198,7 @@ export async function takeCandidates(
   pool: Pool,
   from: { most: number; quick: readonly string[]; slow: readonly string[]; leaseMs: number },
 ): Promise<Candidate[]> {
-  const { rows } = await pool.query<Candidate>({
+  const rows = await ask<Candidate>(pool, {
     name: 'triggers.take_candidates',
     text: 'select id, trigger_id, condition, payload from triggers.take_candidates($1, $2::uuid[], $3::uuid[], $4)',
     values: [from.most, from.quick, from.slow, from.leaseMs],

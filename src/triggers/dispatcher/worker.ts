@@ -49,6 +49,10 @@ export interface WorkerOptions {
  * for must find a place whoever waits, and there is no more of it than of those.
  */
 const places = { webhook: 64, reply: 32, nested: 512 } as const satisfies Partial<Record<Lane, number>>;
+const lanes: readonly Lane[] = ['reply', 'nested', 'operation', 'webhook'];
+/** Of payloads, as text: parsed they take several times as much. */
+const mostHeldBytes = 16_000_000;
+const mostStoringMs = 5_000;
 /** Operations claimed ahead, so that the next ones are there when these are done: what is done in so long. */
 const aheadMs = 100;
 const mostAhead = 400;
@@ -70,6 +74,7 @@ export function startWorker(options: WorkerOptions): Worker {
   const stop = new AbortController();
   // One listener for each attempt under way.
   setMaxListeners(0, stop.signal);
+  const giveUpStoring = new AbortController();
   /** Claimed, and how they ended is not stored yet. */
   const jobs = new Set<Job>();
   /** Operations that were claimed and wait for their turn. */
@@ -77,6 +82,11 @@ export function startWorker(options: WorkerOptions): Worker {
   /** Operations that run. */
   const running = createShares();
   const held = createHeld();
+  let heldBytes = 0;
+  /** In which there may be something. */
+  const hopeful = new Set<Lane>(lanes);
+  let lookedAt = performance.now();
+  let timer: NodeJS.Timeout | null = null;
   let stopping = false;
   let endings: { job: Job; outcome: Outcome }[] = [];
   let finishing: Promise<void> | null = null;
@@ -89,18 +99,23 @@ export function startWorker(options: WorkerOptions): Worker {
     restMs: 0,
     backstopMs: () => backstopMs,
     round: async () => {
+      // By the backstop, whatever is hoped of any lane.
+      if (performance.now() - lookedAt >= backstopMs) hopeAll();
       const rooms = roomsNow();
       if (rooms.length === 0) return;
-      const rows = await claimRows(pool, { worker: name, leaseMs, rooms });
+      const mostBytes = mostHeldBytes - heldBytes;
+      if (mostBytes <= 0) return;
+      const rows = await claimRows(pool, { worker: name, leaseMs, rooms, mostBytes });
       for (const row of rows) begin(row);
-      // As many as there was room for: there may be more, once there is room.
+      // Of lanes that had nothing nothing is asked again before there is word of it, or one of theirs ends.
+      for (const { lane } of rooms) if (!rows.some((row) => row.lane === lane)) hopeful.delete(lane);
       if (rows.length > 0) return claiming.wake();
       const { due_in_ms: dueInMs } = await nextDue(pool);
       // What is due by now has become so since, or is being claimed by somebody else, or waits for room here.
-      if (dueInMs !== null) claiming.wakeIn(dueInMs > 0 ? Math.ceil(dueInMs) : againMs);
+      if (dueInMs !== null) lookIn(dueInMs > 0 ? Math.ceil(dueInMs) : againMs);
     },
   });
-  const unhear = feed.onSignal(outboxChannel, () => claiming.wake());
+  const unhear = feed.onSignal(outboxChannel, look);
   const renewing = startLoop({
     name: 'renewing leases',
     log,
@@ -112,15 +127,33 @@ export function startWorker(options: WorkerOptions): Worker {
     },
   });
 
+  function hopeAll(): void {
+    lookedAt = performance.now();
+    for (const lane of lanes) hopeful.add(lane);
+  }
+
+  function look(): void {
+    hopeAll();
+    claiming.wake();
+  }
+
+  function lookIn(delayMs: number): void {
+    if (timer !== null) clearTimeout(timer);
+    timer = setTimeout(look, Math.min(delayMs, backstopMs));
+    timer.unref();
+  }
+
   function roomsNow(): Room[] {
     if (stopping) return [];
     const ahead = Math.min(Math.max(concurrency, Math.ceil((rate.perSecond() * aheadMs) / 1_000)), mostAhead);
     // A statement for each of many little rows would cost more than they do.
     const least = { operation: Math.min(ahead / 2, leastAtOnce), webhook: 1, reply: 1, nested: 1 };
-    return Object.entries({ operation: ahead, ...places }).flatMap(([name, most]) => {
-      const lane = name as Lane;
+    return lanes.flatMap((lane) => {
+      const most = lane === 'operation' ? ahead : places[lane];
       const room = most - held.of(lane);
-      return room >= Math.max(least[lane], 1) ? [{ lane, most: room, busy: held.busy(lane, most) }] : [];
+      if (!hopeful.has(lane) || room < Math.max(least[lane], 1)) return [];
+      // Half of it, of one registrant: there is room for others, and the next is claimed while these run and are stored.
+      return [{ lane, most: room, mostEach: Math.ceil(most / 2), busy: held.busy(lane, most) }];
     });
   }
 
@@ -129,6 +162,7 @@ export function startWorker(options: WorkerOptions): Worker {
     const job = { row, lane, claimedAt: performance.now() };
     if (jobs.size === 0) idle = Promise.withResolvers<void>();
     jobs.add(job);
+    heldBytes += row.payload_bytes;
     held.take(lane, row.principal_id);
     if (lane === 'operation') {
       ready.push(job);
@@ -136,6 +170,12 @@ export function startWorker(options: WorkerOptions): Worker {
     } else {
       void run(job);
     }
+  }
+
+  function release(job: Job): void {
+    jobs.delete(job);
+    heldBytes -= job.row.payload_bytes;
+    held.free(job.lane, job.row.principal_id);
   }
 
   function runReady(): void {
@@ -176,46 +216,56 @@ export function startWorker(options: WorkerOptions): Worker {
     while (endings.length > 0) {
       const batch = endings.slice(0, mostFinishedAtOnce);
       endings = endings.slice(batch.length);
-      await store(batch.map(({ job: { row }, outcome }) => ({ id: row.id, executionId: row.execution_id, outcome })));
+      const buried = await store(
+        batch.map(({ job: { row }, outcome }) => ({ id: row.id, executionId: row.execution_id, outcome })),
+      );
       for (const { job } of batch) {
-        jobs.delete(job);
-        held.free(job.lane, job.row.principal_id);
+        release(job);
+        hopeful.add(job.lane);
         if (job.lane === 'operation') rate.count();
       }
-      feed.ring();
+      // Executions set off nothing, dead letters may.
+      feed.ring(buried === 0);
       claiming.wake();
       if (jobs.size === 0) idle.resolve();
     }
     finishing = null;
   }
 
-  /** Until it is stored, or the leases have ended and others are at it. */
-  async function store(batch: readonly Ending[]): Promise<void> {
+  /**
+   * Until it is stored, or the leases have ended and others are at it.
+   * @returns how many became dead letters
+   */
+  async function store(batch: readonly Ending[]): Promise<number> {
     try {
       const counts = await pRetry(() => finishRows(pool, name, batch), {
         retries: Number.POSITIVE_INFINITY,
         minTimeout: 50,
         maxTimeout: 2_000,
         maxRetryTime: leaseMs,
-        signal: stop.signal,
+        signal: giveUpStoring.signal,
         shouldRetry: ({ error }) => !isUnstorable(error),
         onFailedAttempt: ({ error }) => log.warn({ err: error }, 'how attempts ended could not be stored'),
       });
       options.onFinished(counts);
+      return counts.buried;
     } catch (error) {
       if (isUnstorable(error)) return storeApart(batch);
       log.error({ err: error, count: batch.length }, 'how attempts ended could not be stored: they are made again');
+      return 0;
     }
   }
 
   /** What one of them holds must not keep the others from being stored, nor itself from having ended. */
-  async function storeApart(batch: readonly Ending[]): Promise<void> {
+  async function storeApart(batch: readonly Ending[]): Promise<number> {
     const [first, ...others] = batch;
     if (first !== undefined && others.length === 0) {
       log.error({ executionId: first.executionId }, 'how an attempt ended holds something that cannot be stored');
       return store([{ ...first, outcome: unstorable }]);
     }
-    for (const ending of batch) await store([ending]);
+    let buried = 0;
+    for (const ending of batch) buried += await store([ending]);
+    return buried;
   }
 
   return {
@@ -225,12 +275,10 @@ export function startWorker(options: WorkerOptions): Worker {
     async stop(patienceMs) {
       stopping = true;
       unhear();
+      if (timer !== null) clearTimeout(timer);
       await claiming.stop();
       const unbegun = ready.splice(0);
-      for (const job of unbegun) {
-        jobs.delete(job);
-        held.free(job.lane, job.row.principal_id);
-      }
+      for (const job of unbegun) release(job);
       if (unbegun.length > 0) {
         const ids = unbegun.map(({ row }) => row.id);
         await giveBackRows(pool, name, ids).catch((error: unknown) => {
@@ -239,8 +287,11 @@ export function startWorker(options: WorkerOptions): Worker {
       }
       if (jobs.size > 0) {
         const impatient = setTimeout(() => stop.abort(), patienceMs);
+        // What was ended is stored all the same; but not for ever, where the database is away.
+        const hopeless = setTimeout(() => giveUpStoring.abort(), patienceMs + mostStoringMs);
         await idle.promise;
         clearTimeout(impatient);
+        clearTimeout(hopeless);
       }
       await renewing.stop();
       await finishing;

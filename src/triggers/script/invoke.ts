@@ -17,6 +17,9 @@ export interface Reply {
   error: string | null;
 }
 
+/** As much as a route takes. */
+const mostInputBytes = 1_000_000;
+
 /**
  * Runs a script once, as who saved it, and waits for its end.
  * @param options.timeoutMs how long to wait, in milliseconds; the script may take longer
@@ -31,6 +34,11 @@ export async function invokeScript(
   if (unstorable !== null) {
     const where = ['input', ...unstorable.path].slice(0, 10).join('.');
     throw new Refusal('INVALID', `${where} ${unstorable.problem}.`, { path: ['input', 'input'] });
+  }
+  const bytes = Buffer.byteLength(JSON.stringify(input ?? null));
+  if (bytes > mostInputBytes) {
+    const message = `Expected an input of at most ${mostInputBytes} bytes as JSON, got ${bytes}.`;
+    throw new Refusal('PAYLOAD_TOO_LARGE', message, { path: ['input', 'input'], details: { limit: mostInputBytes } });
   }
   const { principalId, handle } = context.viewer;
   const payload = {

@@ -41,7 +41,7 @@ describe('a change', () => {
     const other = await createTrigger(ada, place, { kind: 'kv', collection_glob: 'claims' });
     await match();
     const positions = await log({ project_id: place, depth: 3 });
-    expect(await match()).toEqual([{ outcome: 'done', event_count: 1, matched_count: 2 }]);
+    expect(await match()).toEqual([{ outcome: 'done', event_count: 1, matched_count: 2, has_buried: false }]);
     await match();
     expect([await matched(first), await matched(second), await matched(other)]).toEqual([positions, positions, []]);
     expect(await waiting(first)).toMatchObject([

@@ -33,6 +33,7 @@ export interface MatchedPage {
   outcome: 'busy' | 'idle' | 'gap' | 'more' | 'done';
   event_count: number;
   matched_count: number;
+  has_buried: boolean;
 }
 
 export interface MatchOptions {

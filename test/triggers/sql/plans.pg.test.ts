@@ -45,7 +45,7 @@ beforeAll(async () => {
 afterAll(() => Promise.all([early.end(), late.end()]));
 
 const idle = [
-  `claim('worker', 60000, array[row('operation', 100, '{}')::triggers.room, row('webhook', 100, '{}')::triggers.room])`,
+  `claim('worker', 60000, array[row('operation', 100, 100, '{}')::triggers.room, row('webhook', 100, 100, '{}')::triggers.room], 16000000)`,
   'reclaim(100)',
   `renew_claims('worker', '{}', 60000)`,
   'next_due()',
@@ -105,7 +105,7 @@ describe.each([
     expect(
       await pages(
         client,
-        `select * from triggers.claim('worker', 60000, array[row('operation', 20, '{}')::triggers.room])`,
+        `select * from triggers.claim('worker', 60000, array[row('operation', 20, 20, '{}')::triggers.room], 16000000)`,
       ),
     ).toBeLessThan(20 * 60);
     const claimed = await rows<{ id: string; execution_id: string }>(

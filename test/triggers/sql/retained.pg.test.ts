@@ -39,7 +39,7 @@ async function leaveBehind(): Promise<void> {
 describe('while no trigger is enabled', () => {
   test('nothing is read, and what is registered later is told of what comes then', async () => {
     await log({ project_id: place });
-    expect(await matchPage(owner)).toEqual({ outcome: 'idle', event_count: 0, matched_count: 0 });
+    expect(await matchPage(owner)).toEqual({ outcome: 'idle', event_count: 0, matched_count: 0, has_buried: false });
     const trigger = await createTrigger(ada, place);
     const after = await log({ project_id: place });
     await match();
@@ -73,7 +73,7 @@ describe('what retention drops', () => {
     await logOld(2);
     await dropOld();
     const lost = await log({ project_id: place });
-    expect(await matchPage(owner)).toEqual({ outcome: 'gap', event_count: 0, matched_count: 0 });
+    expect(await matchPage(owner)).toEqual({ outcome: 'gap', event_count: 0, matched_count: 0, has_buried: false });
     const after = await log({ project_id: place });
     await match();
     expect(await matched(trigger)).toEqual(after);
@@ -84,7 +84,11 @@ describe('what retention drops', () => {
     const trigger = await createTrigger(ada, place);
     await match();
     await logOld(3);
-    expect(await matchPage(owner, { limit: 2 })).toMatchObject({ outcome: 'more', matched_count: 2 });
+    expect(await matchPage(owner, { limit: 2 })).toMatchObject({
+      outcome: 'more',
+      matched_count: 2,
+      has_buried: false,
+    });
     await dropOld();
     expect((await matchPage(owner, { limit: 2 })).outcome).toBe('gap');
     expect(await whereItIs()).toMatchObject([{ next: null, position: null }]);

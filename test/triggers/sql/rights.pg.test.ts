@@ -195,7 +195,7 @@ describe('request work', () => {
       `match_page(10, 8)`,
       `take_candidates(1, '{}', '{}', 1)`,
       `settle_candidates('[]', 8)`,
-      `claim('w', 1000, '{}')`,
+      `claim('w', 1000, '{}', 1)`,
       `finish('w', '[]')`,
       `reclaim(10)`,
       `bury('{}')`,

@@ -47,9 +47,9 @@ export function claim(client: Client = owner, options: ClaimOptions = {}): Promi
   return rows<Claimed>(
     client,
     `select * from triggers.claim($1, $2, array[
-      row('operation', $3, $6::uuid[])::triggers.room, row('webhook', $4, $6::uuid[])::triggers.room,
-      row('reply', $5, $6::uuid[])::triggers.room, row('nested', $5, $6::uuid[])::triggers.room
-    ])`,
+      row('operation', $3, $3, $6::uuid[])::triggers.room, row('webhook', $4, $4, $6::uuid[])::triggers.room,
+      row('reply', $5, $5, $6::uuid[])::triggers.room, row('nested', $5, $5, $6::uuid[])::triggers.room
+    ], 16000000)`,
     [worker, leaseMs, operations, webhooks, replies, busy],
   );
 }
