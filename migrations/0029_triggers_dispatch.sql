@@ -354,6 +354,22 @@ end
 $$;
 comment on function triggers.reclaim is 'Takes back what workers had whose leases ended: their executions are lost, and others begin anew; but not what somebody waited for.';
 
+create function triggers.let_go(p_worker text, p_execution_ids uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+begin
+  update triggers.outbox o set claim_expires_at = clock_timestamp()
+  from (
+    select o.id from triggers.outbox o
+    where o.claimed_by = p_worker and o.execution_id = any (p_execution_ids) order by o.id for update
+  ) mine
+  where o.id = mine.id;
+end
+$$;
+comment on function triggers.let_go is 'For a worker that goes away: the leases of what it could not end are over, and it is taken back as lost.';
+
 -- A worker that goes away in order gives back what it has not begun.
 create function triggers.give_back(p_worker text, p_ids uuid[]) returns int
 language plpgsql

@@ -526,6 +526,19 @@ export interface TriggersAbandonedExecutions {
   script_id: string | null;
 }
 
+export interface TriggersCandidates {
+  created_at: Generated<string>;
+  dead_letter_id: string | null;
+  depth: number;
+  id: Generated<string>;
+  payload: Json;
+  /**
+   * Until then somebody tests it.
+   */
+  taken_until: Generated<string>;
+  trigger_id: string;
+}
+
 export interface TriggersCronTriggerDetails {
   /**
    * What becomes of times at which no dispatcher ran: none runs, one for all, or each.
@@ -549,6 +562,10 @@ export interface TriggersDeadLetters {
   last_error: string;
   message_id: string;
   payload: Json;
+  /**
+   * Its length as text.
+   */
+  payload_bytes: Generated<number>;
   principal_id: string;
   project_id: string | null;
   /**
@@ -626,7 +643,7 @@ export interface TriggersOutbox {
   first_error: string | null;
   id: Generated<string>;
   /**
-   * Operations, webhooks and what somebody waits for do not wait for each other.
+   * Operations, webhooks, what somebody waits for, and what a script waits for do not wait for each other.
    */
   lane: string;
   /**
@@ -634,6 +651,7 @@ export interface TriggersOutbox {
    */
   message_id: Generated<string>;
   payload: Json;
+  payload_bytes: Generated<number>;
   principal_id: string;
   project_id: string | null;
   /**
@@ -658,6 +676,10 @@ export interface TriggersOutbox {
 export interface TriggersReceivedMessages {
   message_id: string;
   received_at: Generated<string>;
+  /**
+   * Who waits: what it waited for in vain may be sent again under the id.
+   */
+  reply_to: string | null;
   route_id: string;
 }
 
@@ -791,6 +813,7 @@ export interface DB {
   "sync.records": SyncRecords;
   "sync.sync_changes": SyncSyncChanges;
   "triggers.abandoned_executions": TriggersAbandonedExecutions;
+  "triggers.candidates": TriggersCandidates;
   "triggers.cron_trigger_details": TriggersCronTriggerDetails;
   "triggers.dead_letter_trigger_details": TriggersDeadLetterTriggerDetails;
   "triggers.dead_letters": TriggersDeadLetters;

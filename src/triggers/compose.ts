@@ -7,6 +7,7 @@ import type { RetrySettings, TriggersContext } from './context.ts';
 import { type Dispatcher, type DispatcherEvents, startDispatcher } from './dispatcher/dispatcher.ts';
 import { createOperations, type OperationsOptions } from './dispatcher/operation.ts';
 import { createReplies, repliesChannel } from './dispatcher/replies.ts';
+import { createChecks } from './expression/checks.ts';
 import { createExpressions } from './expression/expressions.ts';
 import { createDocuments } from './script/document.ts';
 import { createWebhooks } from './webhook/webhook.ts';
@@ -49,12 +50,14 @@ export function createTriggers(options: TriggersOptions): Triggers {
   const { schema, database, feed } = options;
   const documents = createDocuments(schema, options.parse);
   const replies = createReplies(feed);
+  const checks = createChecks();
   let closeDispatching = async () => {};
   return {
     context: {
       retryDefaults: options.retryDefaults,
       maxDepth: options.maxDepth,
       checkDocument: documents.check,
+      checks,
       replies,
     },
     startDispatcher(events) {
@@ -81,6 +84,7 @@ export function createTriggers(options: TriggersOptions): Triggers {
     close: async () => {
       await closeDispatching();
       replies.close();
+      await checks.close();
     },
   };
 }

@@ -1,4 +1,5 @@
 import type { Replies } from './dispatcher/replies.ts';
+import type { Checks } from './expression/checks.ts';
 
 /** What a trigger or route gets that says nothing about retries; written into its row. */
 export interface RetrySettings {
@@ -15,6 +16,8 @@ export interface TriggersContext {
   maxDepth: number;
   /** Why a document cannot be a script's; null: it can. */
   checkDocument(document: string): string | null;
+  /** What is wrong with templates and conditions. */
+  checks: Checks;
   /** Who waits in this gateway for a script's result. */
   replies: Replies;
 }

@@ -114,6 +114,12 @@ export async function giveBackRows(pool: Pool, worker: string, ids: readonly str
   await pool.query('select triggers.give_back($1, $2::uuid[])', [worker, ids]);
 }
 
+/** What a worker could not end before it goes away is lost now, and not when its lease would end. */
+export async function letGo(pool: Pool, worker: string, executionIds: readonly string[]): Promise<void> {
+  await pool.query('select triggers.let_go($1, $2::uuid[])', [worker, executionIds]);
+  await reclaimRows(pool);
+}
+
 export async function renewClaims(
   pool: Pool,
   { worker, executionIds, leaseMs }: { worker: string; executionIds: readonly string[]; leaseMs: number },

@@ -14,6 +14,7 @@ import {
   finishRows,
   giveBackRows,
   type Lane,
+  letGo,
   nextDue,
   type Room,
   renewClaims,
@@ -88,6 +89,8 @@ export function startWorker(options: WorkerOptions): Worker {
   let lookedAt = performance.now();
   let timer: NodeJS.Timeout | null = null;
   let stopping = false;
+  /** Executions that the stop ended. */
+  const interrupted: string[] = [];
   let endings: { job: Job; outcome: Outcome }[] = [];
   let finishing: Promise<void> | null = null;
   let idle = Promise.withResolvers<void>();
@@ -204,6 +207,13 @@ export function startWorker(options: WorkerOptions): Worker {
         retryAfterMs: null,
       };
     });
+    if (stop.signal.aborted && outcome.status === 'failed' && !outcome.permanent) {
+      // Not its own failure: it is begun again elsewhere, and whoever waits is told that it is lost.
+      interrupted.push(row.execution_id);
+      release(job);
+      if (jobs.size === 0) idle.resolve();
+      return;
+    }
     options.onEnded(row, outcome);
     endings.push({ job, outcome });
     finishing ??= finishAll();
@@ -295,6 +305,11 @@ export function startWorker(options: WorkerOptions): Worker {
       }
       await renewing.stop();
       await finishing;
+      if (interrupted.length > 0) {
+        await letGo(pool, name, interrupted).catch((error: unknown) => {
+          log.warn({ err: error }, 'what the stop ended could not be let go: it is lost when its lease ends');
+        });
+      }
     },
   };
 }

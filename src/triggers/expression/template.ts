@@ -25,8 +25,8 @@ const mostCharacters = 10_000;
 const mostCharactersTogether = 100_000;
 
 /**
- * For all of a template's expressions. They are read in the gateway, which waits meanwhile: one takes a tenth of a millisecond,
- * but JSONata has shapes of 10,000 characters that take half a second.
+ * For all of a template's expressions, one of which takes a tenth of a millisecond; but JSONata has shapes of 10,000 characters that
+ * take half a second. Requests have it done in a thread: see checks.ts.
  */
 const mostReadingMs = 500;
 const tooSlow = `Expected expressions that can be read in ${mostReadingMs} ms, got more complex ones; shorten their paths.`;

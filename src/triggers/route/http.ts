@@ -31,6 +31,8 @@ interface HookExchange extends HttpExchange {
 const mostBodyBytes = 1_000_000;
 /** What is read of strangers at the same time. */
 const mostAtOnce = 64;
+/** Who may wait for a result at the same time. */
+const mostWaiting = 256;
 /** Whoever holds one of these places does not hold it for long. */
 const bodyPace = { stallMs: 5_000, longestMs: 10_000 };
 /** A script's end takes a moment to be told. */
@@ -40,6 +42,7 @@ const deepest = 9_999;
 
 export function createHooksRoom(options: HooksOptions) {
   let reading = 0;
+  let waiting = 0;
 
   async function visit(exchange: HookExchange): Promise<void> {
     const { request, parameters } = exchange;
@@ -54,11 +57,13 @@ export function createHooksRoom(options: HooksOptions) {
       });
       const verified = await verifyRequest({ ...route, headers: plainHeaders(request), body });
       if (!verified.ok) return sendRefusal(exchange, 401, 'UNAUTHENTICATED', verified.reason);
-      await (route.dispatch_mode === 'sync' ? answerWithResult : answerAccepted)(exchange, {
-        options,
-        route,
-        messageId: verified.messageId,
-        payload: payloadOf(request, body),
+      const found = { options, route, messageId: verified.messageId, payload: payloadOf(request, body) };
+      if (route.dispatch_mode === 'async') return answerAccepted(exchange, found);
+      if (waiting >= mostWaiting)
+        throw new RequestError('LIMIT_EXCEEDED', 'Too many requests wait for a result: try again.');
+      waiting += 1;
+      await answerWithResult(exchange, found).finally(() => {
+        waiting -= 1;
       });
     });
   }

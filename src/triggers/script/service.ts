@@ -3,7 +3,6 @@ import { Refusal } from '../../kernel/errors.ts';
 import type { Json } from '../../kernel/json.ts';
 import type { ProjectReference } from '../../registry/project/model.ts';
 import { requireKeyAt } from '../call.ts';
-import { checkTemplate } from '../expression/template.ts';
 import { checkSecret, makeSecret } from '../secret.ts';
 import { checkHeaders, checkUrl } from '../webhook/webhook.ts';
 import * as store from './store.ts';
@@ -50,7 +49,9 @@ export async function saveScript(
     throw new Refusal('INVALID', `Expected operation or webhook, got ${came}: a script is one of the two.`);
   }
   const secret = webhook != null && webhook.secret == null && id === null ? makeSecret() : null;
-  const mistakes = operation != null ? mistakesInOperation(context, operation) : mistakesInWebhook(webhook);
+  const mistakes = await (operation != null
+    ? mistakesInOperation(context, operation)
+    : mistakesInWebhook(context, webhook));
   if (mistakes.length > 0) throw new AggregateError(mistakes);
   const columns = {
     name: input.name,
@@ -68,13 +69,16 @@ export async function saveScript(
   return { id: await store.saveScript(context, id, { columns, project: input.project }), secret };
 }
 
-function mistakesInOperation(context: RequestContext, { document, variables }: OperationScript): Refusal[] {
+async function mistakesInOperation(
+  context: RequestContext,
+  { document, variables }: OperationScript,
+): Promise<Refusal[]> {
   const path = ['input', 'operation'];
   const ofDocument = context.triggers.checkDocument(document);
   return [
     ...refusals(ofDocument, [...path, 'document']),
     ...(mayBeObject(variables)
-      ? mistakesInTemplate(variables, [...path, 'variables'])
+      ? await mistakesInTemplate(context, variables, [...path, 'variables'])
       : refusals('Expected variables as an object by name, or an expression that yields one.', [...path, 'variables'])),
   ];
 }
@@ -85,7 +89,10 @@ function mayBeObject(template: Json | undefined): boolean {
   return typeof template === 'object' && !Array.isArray(template);
 }
 
-function mistakesInWebhook(webhook: WebhookScript | null | undefined): Refusal[] {
+async function mistakesInWebhook(
+  context: RequestContext,
+  webhook: WebhookScript | null | undefined,
+): Promise<Refusal[]> {
   if (webhook == null) return [];
   const { url, secret, headers, body } = webhook;
   const path = ['input', 'webhook'];
@@ -93,13 +100,18 @@ function mistakesInWebhook(webhook: WebhookScript | null | undefined): Refusal[]
     ...refusals(checkUrl(url), [...path, 'url']),
     ...refusals(secret == null ? null : checkSecret(secret, 'standard'), [...path, 'secret']),
     ...refusals(headers == null ? null : checkHeaders(headers), [...path, 'headers']),
-    ...mistakesInTemplate(body, [...path, 'body']),
+    ...(await mistakesInTemplate(context, body, [...path, 'body'])),
   ];
 }
 
-function mistakesInTemplate(template: Json | undefined, path: readonly string[]): Refusal[] {
+async function mistakesInTemplate(
+  { triggers }: RequestContext,
+  template: Json | undefined,
+  path: readonly string[],
+): Promise<Refusal[]> {
   if (template == null) return [];
-  return checkTemplate(template).flatMap((problem) => refusals(problem.message, [...path, ...problem.path]));
+  const problems = await triggers.checks.template(template);
+  return problems.flatMap((problem) => refusals(problem.message, [...path, ...problem.path]));
 }
 
 function refusals(problem: string | null, path: readonly string[]): Refusal[] {

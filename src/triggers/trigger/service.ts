@@ -3,7 +3,6 @@ import type { Op } from '../../feed/event.ts';
 import { Refusal } from '../../kernel/errors.ts';
 import type { ProjectReference } from '../../registry/project/model.ts';
 import { requireKeyAt, requireSourceKeyAt } from '../call.ts';
-import { checkExpression } from '../expression/template.ts';
 import type { SourceKind } from '../outbox/model.ts';
 import type { Backoff, DispatchMode } from '../script/model.ts';
 import { checkCron, planCron } from './cron.ts';
@@ -55,12 +54,12 @@ export interface TriggerChange extends Settings {
  * @returns its key
  * @throws Refusal
  */
-export function createTrigger(context: RequestContext, input: NewTrigger): Promise<string> {
+export async function createTrigger(context: RequestContext, input: NewTrigger): Promise<string> {
   if (input.dispatchMode === 'sync') {
     const message = 'Expected ASYNC: nobody waits for what a trigger sets off, only routes know SYNC.';
     throw new Refusal('INVALID', message, { path: ['input', 'dispatchMode'] });
   }
-  requireCondition(input.condition);
+  await requireCondition(context, input.condition);
   const { maxAttempts, backoff, baseMs } = context.triggers.retryDefaults;
   const columns = {
     script_id: requireKeyAt(['input', 'script'], 'Script', input.script),
@@ -80,7 +79,7 @@ export function createTrigger(context: RequestContext, input: NewTrigger): Promi
  */
 export async function updateTrigger(context: RequestContext, change: TriggerChange): Promise<string> {
   const key = requireKeyAt(['input', 'id'], 'Trigger', change.id);
-  requireCondition(change.condition);
+  await requireCondition(context, change.condition);
   const settings = Object.entries({
     enabled: change.enabled,
     retry_max_attempts: change.retryMaxAttempts,
@@ -95,8 +94,8 @@ export async function updateTrigger(context: RequestContext, change: TriggerChan
   return key;
 }
 
-function requireCondition(condition: string | null | undefined): void {
-  const problem = condition == null ? null : checkExpression(condition);
+async function requireCondition({ triggers }: RequestContext, condition: string | null | undefined): Promise<void> {
+  const problem = condition == null ? null : await triggers.checks.condition(condition);
   if (problem !== null) throw new Refusal('INVALID', problem, { path: ['input', 'condition'] });
 }
 
