@@ -308,6 +308,12 @@ comment on function triggers.take_candidates is
   'Takes candidates to test their conditions: many of triggers that are quick, one each of some that are not known to be, and one of '
   'those that are slow, the first of the list that has any. Nobody else takes them until the lease ends.';
 
+create function triggers.let_go_candidates(p_ids bigint[]) returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$ update triggers.candidates c set taken_until = '-infinity' where c.id = any (p_ids) $$;
+comment on function triggers.let_go_candidates is 'For whoever goes away: what was taken and not tested is anybody''s again.';
+
 create function triggers.settle_candidates(p_results jsonb, p_max_depth int) returns int
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -4,7 +4,7 @@ import type { Feed } from '../../feed/feed.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import type { Expressions } from '../expression/expressions.ts';
 import { type Loop, startLoop } from './loop.ts';
-import { type Candidate, settleCandidates, takeCandidates, type Verdict } from './store.ts';
+import { type Candidate, letGoCandidates, settleCandidates, takeCandidates, type Verdict } from './store.ts';
 
 /**
  * Tests the conditions of what matched, apart from the matching, and so that nobody's slow condition keeps another's waiting:
@@ -41,6 +41,7 @@ export function startConditions(options: ConditionsOptions): Loop {
   const { pool, feed, log, leaseMs } = options;
   /** The least recently tested first. */
   const paces = new Map<string, Pace>();
+  let stopping = false;
   const loop = startLoop({
     name: 'testing conditions',
     log,
@@ -50,7 +51,7 @@ export function startConditions(options: ConditionsOptions): Loop {
       const { quick, slow, givenUp } = sortedOut(paces);
       const taken = await takeCandidates(pool, { most: mostAtOnce, quick: [...quick, ...givenUp], slow, leaseMs });
       if (taken.length === 0) return;
-      await settleInTurn(taken, { paces, quick, givenUp }, options);
+      await settleInTurn(taken, { paces, quick, givenUp, isStopping: () => stopping }, options);
       loop.wake();
     },
   });
@@ -58,6 +59,7 @@ export function startConditions(options: ConditionsOptions): Loop {
   return {
     ...loop,
     stop: async () => {
+      stopping = true;
       unhear();
       await loop.stop();
     },
@@ -78,9 +80,15 @@ function sortedOut(paces: ReadonlyMap<string, Pace>) {
 
 async function settleInTurn(
   taken: readonly Candidate[],
-  { paces, quick, givenUp }: { paces: Map<string, Pace>; quick: ReadonlySet<string>; givenUp: ReadonlySet<string> },
+  known: {
+    paces: Map<string, Pace>;
+    quick: ReadonlySet<string>;
+    givenUp: ReadonlySet<string>;
+    isStopping: () => boolean;
+  },
   { pool, feed, expressions, maxDepth, onSettled }: ConditionsOptions,
 ): Promise<void> {
+  const { paces, quick, givenUp } = known;
   const settle = async (verdicts: readonly Verdict[]) => {
     if (verdicts.length === 0) return;
     onSettled(await settleCandidates(pool, verdicts, maxDepth));
@@ -93,7 +101,15 @@ async function settleInTurn(
   });
   await settle((whose.get('givenUp') ?? []).map(({ id }) => ({ id, passed: false, error: notTested })));
   await settle(await timed(whose.get('quick') ?? [], expressions, paces));
-  for (const candidate of whose.get('other') ?? []) await settle(await timed([candidate], expressions, paces));
+  const others = whose.get('other') ?? [];
+  for (const [index, candidate] of others.entries()) {
+    if (known.isStopping())
+      return letGoCandidates(
+        pool,
+        others.slice(index).map(({ id }) => id),
+      );
+    await settle(await timed([candidate], expressions, paces));
+  }
 }
 
 const notTested = `The condition took longer than ${slowMs} ms ${mostSlow} times in a row, and is not tested for a minute. Make it simpler, then replay the letters that are wanted.`;

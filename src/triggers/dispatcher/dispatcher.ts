@@ -111,9 +111,15 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
       return worker.inFlight;
     },
     stop: async () => {
-      // What is matched or due from here on is for others.
-      await Promise.all([matcher.stop(), conditions.stop(), clock.stop(), reclaiming.stop(), sweeping.stop()]);
-      await worker.stop(options.patienceMs);
+      // What is matched or due from here on is for others; none of them waits for another.
+      await Promise.all([
+        matcher.stop(),
+        conditions.stop(),
+        clock.stop(),
+        reclaiming.stop(),
+        sweeping.stop(),
+        worker.stop(options.patienceMs),
+      ]);
     },
   };
 }

@@ -212,6 +212,11 @@ export async function takeCandidates(
   return rows;
 }
 
+/** What was taken and not tested. */
+export async function letGoCandidates(pool: Pool, ids: readonly string[]): Promise<void> {
+  await pool.query('select triggers.let_go_candidates($1::bigint[])', [ids]);
+}
+
 /** What became of a candidate; with an error it becomes a dead letter. */
 export interface Verdict {
   id: string;

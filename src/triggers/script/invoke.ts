@@ -107,9 +107,11 @@ async function leave(db: Kysely<DB>, replyTo: string): Promise<Left> {
 }
 
 function late(left: Left, waitMs: number): Refusal {
-  const what =
-    left === 'never begun'
-      ? 'no dispatcher took the script up, and it will not be run: is one running?'
-      : 'its result will be in abandonedExecutions.';
+  const what = {
+    'never begun': 'no dispatcher took the script up, and it will not be run: is one running?',
+    gone: 'it was deleted meanwhile, with its project.',
+    running: 'its result will be in abandonedExecutions.',
+    finished: 'its result is in abandonedExecutions.',
+  }[left];
   return new Refusal('TIMED_OUT', `No result came within ${waitMs} ms: ${what}`, { path: ['input', 'timeoutMs'] });
 }

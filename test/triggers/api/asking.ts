@@ -20,7 +20,7 @@ export interface Setting {
 export function triggersGateway(environment: Record<string, string> = { TREELINE_DISPATCH: 'off' }): Setting {
   let made: Setting | undefined;
   beforeAll(async () => {
-    const gateway = await startGateway({ environment });
+    const gateway = await startGateway({ environment: { TREELINE_DISPATCH: 'on', ...environment } });
     const [grace, mallory] = [
       await makePerson(gateway, 'grace', manager),
       await makePerson(gateway, 'mallory', manager),
@@ -159,7 +159,12 @@ export interface Ending {
 
 /** Begins all that is due, as a dispatcher does. */
 export function claim({ gateway }: Setting): Promise<{ id: string; execution_id: string }[]> {
-  return rows(gateway.database.owner, `select id, execution_id from triggers.claim('worker', 60000, 1000, 1000, 1000)`);
+  return rows(
+    gateway.database.owner,
+    `select c.id, c.execution_id from triggers.claim('worker', 60000, array(
+      select row(lane, 1000, 1000, '{}')::triggers.room from unnest('{operation,webhook,reply,nested}'::text[]) lane
+    ), 16000000) c`,
+  );
 }
 
 /** Begins and ends all that is due; @returns the keys of the executions */

@@ -258,13 +258,11 @@ describe('a request that scripts of ours set off', () => {
     const route = await saveRoute(setting, { script });
     const deep = (depth: string) => callSigned(setting, route, { headers: { 'treeline-depth': depth } });
     expect((await deep('2')).status).toBe(202);
-    // What is no depth is that of a stranger.
-    expect((await deep('-1')).status).toBe(202);
-    expect((await accepted()).map(({ depth }) => depth)).toEqual([2, 0]);
+    expect((await accepted()).map(({ depth }) => depth)).toEqual([2]);
     const answer = await deep('3');
     expect(answer.status).toBe(400);
     expect(refusalIn(answer)).toEqual(['INVALID', expect.stringContaining('dead letter')]);
-    expect(await accepted()).toHaveLength(2);
+    expect(await accepted()).toHaveLength(1);
     const { deadLetters } = await setting.gateway.ask<{ deadLetters: { nodes: object[] } }>(
       `query ($s: ID!) { deadLetters(filter: { script: $s }) { nodes { sourceKind depth attempts lastError route { id } } } }`,
       { s: script },
@@ -279,6 +277,8 @@ describe('a request that scripts of ours set off', () => {
         route: { id: route.id },
       },
     ]);
+    // What is there and cannot be read is no reason to begin anew.
+    expect((await deep('-1')).status).toBe(400);
   });
 });
 
