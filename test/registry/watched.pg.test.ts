@@ -8,7 +8,7 @@ import { watch } from '../support/watch.ts';
 /** What the subscriptions of the registry tell, and of what. */
 let gateway: TestGateway;
 beforeAll(async () => {
-  gateway = await startGateway();
+  gateway = await startGateway({ environment: { TREELINE_DISPATCH: 'on' } });
 });
 afterAll(() => gateway.close());
 
