@@ -4,6 +4,7 @@
  *
  *   BENCH_SECONDS   how long each round lasts (3)
  *   BENCH_ROUNDS    how many rounds each contender gets (5)
+ *   BENCH_JOBS      how many jobs each round of `dispatch` has (10,000)
  *   BENCH_PROFILE   a folder in which each gateway leaves its processor profile (as `node --cpu-prof`)
  *   BENCH_VERBOSE   show what the servers write to standard error
  *   DATABASE_URL    a server to make databases on, as a role with CREATEDB and CREATEROLE; unset: a temporary embedded one
@@ -13,6 +14,8 @@ import { chatOpen } from './chat-open.ts';
 import { chatSnapshot } from './chat-snapshot.ts';
 import { dashboard } from './dashboard.ts';
 import { openDatabases } from './databases.ts';
+import { dispatch } from './dispatch.ts';
+import { dispatchLatency } from './dispatch-latency.ts';
 import { fanOut } from './fan-out.ts';
 import { feedMutation } from './feed-mutation.ts';
 import { feedWrite } from './feed-write.ts';
@@ -41,6 +44,8 @@ const benches = {
   'sync-import': syncImport,
   'mirror-write': mirrorWrite,
   'mirror-heal': mirrorHeal,
+  dispatch,
+  'dispatch-latency': dispatchLatency,
 };
 
 async function main(): Promise<void> {

@@ -148,7 +148,7 @@ export function startWorker(options: WorkerOptions): Worker {
 
   function roomsNow(): Room[] {
     if (stopping) return [];
-    const ahead = Math.min(Math.max(concurrency, Math.ceil((rate.perSecond() * aheadMs) / 1_000)), mostAhead);
+    const ahead = Math.min(Math.max(concurrency * 4, Math.ceil((rate.perSecond() * aheadMs) / 1_000)), mostAhead);
     // A statement for each of many little rows would cost more than they do.
     const least = { operation: Math.min(ahead / 2, leastAtOnce), webhook: 1, reply: 1, nested: 1 };
     return lanes.flatMap((lane) => {
