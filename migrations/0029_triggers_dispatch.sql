@@ -228,7 +228,9 @@ begin
     return query select 0, 0, 0;
     return;
   end if;
-  perform triggers.lock_dead_letters(v_letters);
+  if v_letters is not null then
+    perform triggers.lock_dead_letters(v_letters);
+  end if;
   with ended as (
     update triggers.executions e set status = r.status, finished_at = v_now, result = nullif(r.result, 'null'), error = r.error
     from jsonb_to_recordset(p_results) as r (execution_id uuid, status text, result jsonb, error text)
@@ -324,7 +326,9 @@ begin
     return query select 0, 0;
     return;
   end if;
-  perform triggers.lock_dead_letters(v_letters);
+  if v_letters is not null then
+    perform triggers.lock_dead_letters(v_letters);
+  end if;
   update triggers.executions e set status = 'lost', finished_at = clock_timestamp(), error = v_error where e.id = any (v_execution_ids);
   delete from triggers.outbox o where o.id = any (v_waited);
   if v_given_up is not null then

@@ -108,10 +108,14 @@ export function startWorker(options: WorkerOptions): Worker {
       if (rooms.length === 0) return;
       const mostBytes = mostHeldBytes - heldBytes;
       if (mostBytes <= 0) return;
+      // Of lanes that have nothing nothing is asked again before there is word of it, which may come while this is asked, or one of
+      // theirs ends.
+      for (const { lane } of rooms) hopeful.delete(lane);
       const rows = await claimRows(pool, { worker: name, leaseMs, rooms, mostBytes });
-      for (const row of rows) begin(row);
-      // Of lanes that had nothing nothing is asked again before there is word of it, or one of theirs ends.
-      for (const { lane } of rooms) if (!rows.some((row) => row.lane === lane)) hopeful.delete(lane);
+      for (const row of rows) {
+        hopeful.add(row.lane);
+        begin(row);
+      }
       if (rows.length > 0) return claiming.wake();
       const { due_in_ms: dueInMs } = await nextDue(pool);
       // What is due by now has become so since, or is being claimed by somebody else, or waits for room here.
