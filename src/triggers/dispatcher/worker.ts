@@ -111,7 +111,10 @@ export function startWorker(options: WorkerOptions): Worker {
       // Of lanes that have nothing nothing is asked again before there is word of it, which may come while this is asked, or one of
       // theirs ends.
       for (const { lane } of rooms) hopeful.delete(lane);
-      const rows = await claimRows(pool, { worker: name, leaseMs, rooms, mostBytes });
+      const rows = await claimRows(pool, { worker: name, leaseMs, rooms, mostBytes }).catch((error: unknown) => {
+        hopeAll();
+        throw error;
+      });
       for (const row of rows) {
         hopeful.add(row.lane);
         begin(row);
