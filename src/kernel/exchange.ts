@@ -8,11 +8,7 @@ export interface HttpExchange {
   response: ServerResponse;
 }
 
-const statuses: Partial<Record<RefusalCode, number>> = {
-  NOT_FOUND: 404,
-  FORBIDDEN: 403,
-  PAYLOAD_TOO_LARGE: 413,
-};
+const statuses: Partial<Record<RefusalCode, number>> = { NOT_FOUND: 404, FORBIDDEN: 403, PAYLOAD_TOO_LARGE: 413 };
 
 /** Answers what somebody can mend; everything else is for the server to answer, which asks those who are too many to wait. */
 export async function answerRefusals(exchange: HttpExchange, act: () => Promise<void>): Promise<void> {

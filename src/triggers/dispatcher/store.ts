@@ -66,7 +66,7 @@ export async function claimRows(
   claim: { worker: string; leaseMs: number; rooms: readonly Room[]; mostBytes: number },
 ): Promise<ClaimedRow[]> {
   const rooms = claim.rooms.map(({ lane, most, mostEach, busy }) => ({ lane, most, most_each: mostEach, busy }));
-  const rows = await ask<ClaimedRow>(pool, {
+  return ask<ClaimedRow>(pool, {
     name: 'triggers.claim',
     text: `select id, execution_id, message_id, source_kind, lane, payload, payload_bytes, depth, attempt, late_ms, script_id, kind, document,
       variables, url, secret, headers, timeout_ms, script_deleted, principal_id, principal_kind, handle, scopes, space_ids, disabled
@@ -76,7 +76,6 @@ export async function claimRows(
       ), $4)`,
     values: [claim.worker, claim.leaseMs, JSON.stringify(rooms), claim.mostBytes],
   });
-  return rows;
 }
 
 /** How an attempt of a claimed row ended. */
@@ -197,19 +196,18 @@ export interface Candidate {
 }
 
 /**
- * @param from.quick triggers of which many are taken
- * @param from.slow those of which one is taken in all, of the first that has any
+ * @param from.quick triggers whose candidates are taken in numbers
+ * @param from.slow triggers of which a single candidate is taken: of the first in this order that is waited for
  */
 export async function takeCandidates(
   pool: Pool,
   from: { most: number; quick: readonly string[]; slow: readonly string[]; leaseMs: number },
 ): Promise<Candidate[]> {
-  const rows = await ask<Candidate>(pool, {
+  return ask<Candidate>(pool, {
     name: 'triggers.take_candidates',
     text: 'select id, trigger_id, condition, payload from triggers.take_candidates($1, $2::uuid[], $3::uuid[], $4)',
     values: [from.most, from.quick, from.slow, from.leaseMs],
   });
-  return rows;
 }
 
 /** What was taken and not tested. */

@@ -1,12 +1,12 @@
 import { type RequestContext, requireScope } from '../../auth/context.ts';
-import { Principal, Scope } from '../../auth/principal/graphql.ts';
 import { builder } from '../../graphql/builder.ts';
 import { readPage, toConnection } from '../../graphql/connection.ts';
 import { byKey, loader } from '../../graphql/loaders.ts';
 import { addMutation } from '../../graphql/payload.ts';
 import { Project, ProjectRefInput, projectLoader } from '../../registry/project/graphql.ts';
 import { requireKeyAt } from '../call.ts';
-import { Backoff, DispatchMode, getRegistrant, getScript, Script } from '../script/graphql.ts';
+import { registeredFields } from '../registered.ts';
+import { DispatchMode } from '../script/graphql.ts';
 import type { RouteRow } from './model.ts';
 import { deleteRoute, type NewRoute, saveRoute } from './service.ts';
 import { listRoutes, listRoutesById, routeOrder } from './store.ts';
@@ -45,14 +45,10 @@ builder.node(Route, {
   },
   isTypeOf: (value) => typeof value === 'object' && value !== null && 'method' in value,
   fields: (t) => ({
+    ...registeredFields(t),
     uuid: t.field({ type: 'UUID', description: 'The key of the row, as SQL users know it.', resolve: (r) => r.id }),
     method: t.exposeString('method', { description: 'The HTTP method, in upper case.' }),
     path: t.exposeString('path', { description: 'The path, such as `/hooks/github/push`; unique with its method.' }),
-    script: t.field({
-      type: Script,
-      description: 'What it runs.',
-      resolve: (route, _args, context) => getScript(context, route.script_id),
-    }),
     project: t.field({
       type: Project,
       nullable: true,
@@ -71,24 +67,6 @@ builder.node(Route, {
     }),
     retryMaxAttempts: t.exposeInt('retry_max_attempts', {
       description: 'After how many failures it becomes a dead letter; a synchronous one is tried once.',
-    }),
-    retryBackoff: t.field({
-      type: Backoff,
-      description: 'How long to wait between attempts.',
-      resolve: (route) => route.retry_backoff,
-    }),
-    retryBaseMs: t.exposeInt('retry_base_ms', {
-      description: 'How long to wait after the first failure, in milliseconds.',
-    }),
-    registeredBy: t.field({
-      type: Principal,
-      description: 'Who registered it: its script runs as this principal.',
-      resolve: (route, _args, context) => getRegistrant(context, route.registered_by_principal),
-    }),
-    scopes: t.field({
-      type: [Scope],
-      description: 'Those of the token that registered it: with no more its script runs.',
-      resolve: (route) => route.scopes,
     }),
     createdAt: t.field({ type: 'DateTime', description: 'When it was first saved.', resolve: (r) => r.created_at }),
     updatedAt: t.field({ type: 'DateTime', description: 'When it was last saved.', resolve: (r) => r.updated_at }),

@@ -1,5 +1,4 @@
 import { type RequestContext, requireScope } from '../../auth/context.ts';
-import { Principal, Scope } from '../../auth/principal/graphql.ts';
 import { ChangeOp } from '../../feed/graphql.ts';
 import { builder } from '../../graphql/builder.ts';
 import { readPage, toConnection } from '../../graphql/connection.ts';
@@ -7,8 +6,9 @@ import { byKey, groupedBy, loader } from '../../graphql/loaders.ts';
 import { encodeId } from '../../kernel/ids.ts';
 import { Project, ProjectRefInput, projectLoader } from '../../registry/project/graphql.ts';
 import { requireKeyAt } from '../call.ts';
+import { registeredFields } from '../registered.ts';
 import { routeLoader } from '../route/graphql.ts';
-import { Backoff, DispatchMode, getRegistrant, getScript, Script } from '../script/graphql.ts';
+import { DispatchMode } from '../script/graphql.ts';
 import { mostCounted, type TriggerRow, type TriggerStatsRow } from './model.ts';
 import { listTriggerStats, listTriggers, listTriggersById, listTriggersOfProjects, triggerOrder } from './store.ts';
 
@@ -81,6 +81,7 @@ builder.node(Trigger, {
   },
   isTypeOf: (value) => typeof value === 'object' && value !== null && 'enabled' in value,
   fields: (t) => ({
+    ...registeredFields(t),
     uuid: t.field({ type: 'UUID', description: 'The key of the row, as SQL users know it.', resolve: (r) => r.id }),
     kind: t.field({ type: TriggerKind, description: 'What sets it off.', resolve: (trigger) => trigger.kind }),
     project: t.field({
@@ -88,11 +89,6 @@ builder.node(Trigger, {
       nullable: true,
       description: 'Its project, whose changes it means; null: those of the whole registry. Scope registry:read.',
       resolve: ({ project_id: id }, _args, context) => (id === null ? null : projectLoader(context).load(id)),
-    }),
-    script: t.field({
-      type: Script,
-      description: 'What it runs.',
-      resolve: (trigger, _args, context) => getScript(context, trigger.script_id),
     }),
     enabled: t.exposeBoolean('enabled', {
       description: 'False: nothing sets it off, and what happens meanwhile is none of its business later either.',
@@ -108,24 +104,6 @@ builder.node(Trigger, {
     }),
     retryMaxAttempts: t.exposeInt('retry_max_attempts', {
       description: 'After how many failures it becomes a dead letter.',
-    }),
-    retryBackoff: t.field({
-      type: Backoff,
-      description: 'How long to wait between attempts.',
-      resolve: (trigger) => trigger.retry_backoff,
-    }),
-    retryBaseMs: t.exposeInt('retry_base_ms', {
-      description: 'How long to wait after the first failure, in milliseconds.',
-    }),
-    registeredBy: t.field({
-      type: Principal,
-      description: 'Who registered it: its script runs as this principal.',
-      resolve: (trigger, _args, context) => getRegistrant(context, trigger.registered_by_principal),
-    }),
-    scopes: t.field({
-      type: [Scope],
-      description: 'Those of the token that registered it: with no more its script runs.',
-      resolve: (trigger) => trigger.scopes,
     }),
     createdAt: t.field({ type: 'DateTime', description: 'When it was registered.', resolve: (r) => r.created_at }),
     updatedAt: t.field({ type: 'DateTime', description: 'When it last changed.', resolve: (r) => r.updated_at }),

@@ -147,7 +147,7 @@ describe('numbers', () => {
     expect(await stored(user)).toEqual([]);
   });
 
-  test('as any reader holds them are stored, and read as they were', async () => {
+  test('that fit into what every reader has for them are stored, and read as they were', async () => {
     const user = await newUser();
     const numbers = '1.7976931348623157e308, 5e-324, 0, -0.5, 12345678901234567890';
     await pushText(user, numbers);
