@@ -163,6 +163,26 @@ describe('a webhook', () => {
     await hanging.close();
   });
 
+  test('that hangs, and that operations wait for, leaves places to the operations of others', async () => {
+    const hanging = await receiving();
+    hanging.reply(() => {});
+    const who = await person();
+    const { projectId, scriptId: hook } = await scriptOnChange(who, deliveringTo(hanging), { enabled: false });
+    const waiting = await saveScript(who, projectId, {
+      document: 'mutation ($s: ID!) { invokeScript(input: { script: $s, timeoutMs: 60000 }) { result } }',
+      variables: { s: hook },
+      timeout_ms: 60_000,
+    });
+    await createTrigger(who, projectId, newWorktrees, { script_id: waiting });
+    const neighbour = await scriptOnChange(await person(), { document: '{ __typename }' });
+    await changes(projectId, 40);
+    await hanging.untilDelivered(2);
+    await change(neighbour.projectId);
+    await untilEnded(neighbour.triggerId);
+    expect(hanging.deliveries.length).toBeLessThan(10);
+    await hanging.close();
+  });
+
   test('to where no operator lets it go is not sent', async () => {
     const { projectId, triggerId } = await scriptOnChange(
       await person(),
