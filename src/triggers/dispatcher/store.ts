@@ -197,7 +197,8 @@ export interface Candidate {
 
 /**
  * @param from.quick triggers whose candidates are taken in numbers
- * @param from.slow triggers of which a single candidate is taken: of the first in this order that is waited for
+ * @param from.slow triggers of which at most one candidate is taken, not one each: the first trigger in this order
+ * that has one waiting gives it
  */
 export async function takeCandidates(
   pool: Pool,

@@ -147,7 +147,7 @@ describe('numbers', () => {
     expect(await stored(user)).toEqual([]);
   });
 
-  test('that fit into what every reader has for them are stored, and read as they were', async () => {
+  test('that every reader can hold are stored, and are read back as they were sent', async () => {
     const user = await newUser();
     const numbers = '1.7976931348623157e308, 5e-324, 0, -0.5, 12345678901234567890';
     await pushText(user, numbers);
