@@ -5,8 +5,9 @@
 
 -- ---- claiming --------------------------------------------------------------------------------------------------------
 
--- A lane as a worker has room in it: how many rows at most, how many of one registrant, and those of whom it has enough.
-create type triggers.room as (lane text, most int, most_each int, busy uuid[]);
+-- A lane as a worker has room in it: how many rows at most, how many of one registrant, and fewer of those that lefts names,
+-- an object from a registrant's id to how many more of it there may be.
+create type triggers.room as (lane text, most int, most_each int, lefts jsonb);
 
 create function triggers.claim(p_worker text, p_lease_ms int, p_rooms triggers.room[], p_most_bytes bigint)
 returns table (
@@ -29,19 +30,22 @@ begin
   return query
   with recursive waiting as (
     -- Whose rows wait in each lane, from one to the next by the index.
-    select r.lane, r.most, r.most_each, r.busy, (
+    select r.lane, r.most, r.most_each, r.lefts, (
       select o.principal_id from triggers.outbox o where o.lane = r.lane and o.claimed_by is null order by o.principal_id limit 1
     ) as principal_id
     from unnest(p_rooms) r where r.most > 0
     union all
-    select w.lane, w.most, w.most_each, w.busy, (
+    select w.lane, w.most, w.most_each, w.lefts, (
       select o.principal_id from triggers.outbox o
       where o.lane = w.lane and o.claimed_by is null and o.principal_id > w.principal_id order by o.principal_id limit 1
     )
     from waiting w where w.principal_id is not null
   ), sharing as materialized (
-    select w.lane, w.principal_id, least(w.most_each, ceil(w.most::numeric / count(*) over (partition by w.lane)))::int as share
-    from waiting w where w.principal_id is not null and w.principal_id <> all (w.busy)
+    select w.lane, w.principal_id, least(w.left_of_it, ceil(w.most::numeric / count(*) over (partition by w.lane)))::int as share
+    from (
+      select w.lane, w.most, w.principal_id, coalesce((w.lefts ->> w.principal_id::text)::int, w.most_each) as left_of_it
+      from waiting w where w.principal_id is not null
+    ) w where w.left_of_it > 0
   ), due as materialized (
     select o.place, o.payload_bytes, o.due_at
     from sharing s

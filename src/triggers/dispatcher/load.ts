@@ -19,7 +19,7 @@ export function createShares() {
       if (left > 0) shares.set(principalId, left);
       else shares.delete(principalId);
     },
-    atLeast: (count: number) => [...shares].filter(([, share]) => share >= count).map(([principalId]) => principalId),
+    entries: () => shares.entries(),
   };
 }
 
@@ -28,8 +28,14 @@ export function createHeld() {
   const lanes = { operation: createShares(), webhook: createShares(), reply: createShares(), nested: createShares() };
   return {
     of: (lane: Lane) => lanes[lane].total,
-    /** Who has half of the places, so that there is room for others, whatever becomes of those. */
-    busy: (lane: Lane, places: number) => lanes[lane].atLeast(Math.ceil(places / 2)),
+    /** How many more whoever has some may get; none if that is fewer than is worth a claim. */
+    lefts: (lane: Lane, mostEach: number, least: number) =>
+      Object.fromEntries(
+        [...lanes[lane].entries()].map(([principalId, share]) => {
+          const left = mostEach - share;
+          return [principalId, left < least ? 0 : left];
+        }),
+      ),
     take: (lane: Lane, principalId: string) => lanes[lane].take(principalId),
     free: (lane: Lane, principalId: string) => lanes[lane].free(principalId),
   };

@@ -57,22 +57,22 @@ export interface Room {
   most: number;
   /** Of one registrant. */
   mostEach: number;
-  /** Registrants of whom it has enough. */
-  busy: readonly string[];
+  /** Of registrants of whom it has some already, by their ids: how many more. */
+  lefts: Readonly<Record<string, number>>;
 }
 
 export async function claimRows(
   pool: Pool,
   claim: { worker: string; leaseMs: number; rooms: readonly Room[]; mostBytes: number },
 ): Promise<ClaimedRow[]> {
-  const rooms = claim.rooms.map(({ lane, most, mostEach, busy }) => ({ lane, most, most_each: mostEach, busy }));
+  const rooms = claim.rooms.map(({ lane, most, mostEach, lefts }) => ({ lane, most, most_each: mostEach, lefts }));
   return ask<ClaimedRow>(pool, {
     name: 'triggers.claim',
     text: `select id, execution_id, message_id, source_kind, lane, payload, payload_bytes, depth, attempt, late_ms, script_id, kind, document,
       variables, url, secret, headers, timeout_ms, script_deleted, principal_id, principal_kind, handle, scopes, space_ids, disabled
       from triggers.claim($1, $2, array(
-        select row(r.lane, r.most, r.most_each, r.busy)::triggers.room
-        from jsonb_to_recordset($3::jsonb) as r (lane text, most int, most_each int, busy uuid[])
+        select row(r.lane, r.most, r.most_each, r.lefts)::triggers.room
+        from jsonb_to_recordset($3::jsonb) as r (lane text, most int, most_each int, lefts jsonb)
       ), $4)`,
     values: [claim.worker, claim.leaseMs, JSON.stringify(rooms), claim.mostBytes],
   });

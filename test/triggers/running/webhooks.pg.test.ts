@@ -147,18 +147,24 @@ describe('a webhook', () => {
     ]);
   });
 
-  test('that hangs keeps nobody from anything, however many hang', async () => {
+  test('that hangs keeps nobody from anything, however many hang: one registrant has half of the places at most', async () => {
     const [hanging, sound] = [await receiving(), await receiving()];
     hanging.reply(() => {});
     const who = await person();
     const { projectId, triggerId } = await scriptOnChange(who, deliveringTo(hanging));
     const operation = await createTrigger(who, projectId, newWorktrees);
     const neighbour = await scriptOnChange(await person(), deliveringTo(sound));
-    await changes(projectId, 70);
-    await hanging.untilDelivered(10);
+    const half = 32;
+    // Also when it is one short of its half and more than its half are due.
+    await changes(projectId, half - 1);
+    await hanging.untilDelivered(half - 1);
+    await changes(projectId, 2 * half);
+    await untilEnded(operation, 3 * half - 1);
     await change(neighbour.projectId);
-    await Promise.all([untilEnded(neighbour.triggerId), untilEnded(operation, 70)]);
-    expect((await attemptsOf(triggerId)).every(({ status }) => status === 'running')).toBe(true);
+    await untilEnded(neighbour.triggerId);
+    expect(await attemptsOf(triggerId)).toEqual(Array(half).fill(expect.objectContaining({ status: 'running' })));
+    await hanging.untilDelivered(half);
+    expect(hanging.deliveries).toHaveLength(half);
     // So that nobody waits for them any longer.
     await hanging.close();
   });

@@ -99,7 +99,8 @@ describe('claiming', () => {
     const whose = (claimed: readonly { principal_id: string }[]) =>
       [ada, bob, eve].map(({ id }) => claimed.filter((row) => row.principal_id === id).length);
     expect(whose(await claim(owner, { operations: 6 }))).toEqual([2, 2, 1]);
-    expect(whose(await claim(owner, { operations: 6, busy: [ada.id] }))).toEqual([0, 1, 0]);
+    expect(whose(await claim(owner, { operations: 6, lefts: { [ada.id]: 0, [eve.id]: 0 } }))).toEqual([0, 1, 0]);
+    expect(whose(await claim(owner, { operations: 6, lefts: { [ada.id]: 4 } }))).toEqual([4, 0, 0]);
     expect(whose(await claim(owner, { operations: 6 }))).toEqual([6, 0, 0]);
     await owner.query('delete from triggers.outbox');
   });

@@ -38,19 +38,19 @@ export interface ClaimOptions {
   webhooks?: number;
   /** Of people and of scripts that wait. */
   replies?: number;
-  /** Registrants of whom there is enough. */
-  busy?: readonly string[];
+  /** How many more of a registrant, by its id. */
+  lefts?: Readonly<Record<string, number>>;
 }
 
 export function claim(client: Client = owner, options: ClaimOptions = {}): Promise<Claimed[]> {
-  const { worker = 'worker', leaseMs = 60_000, operations = 100, webhooks = 100, replies = 100, busy = [] } = options;
+  const { worker = 'worker', leaseMs = 60_000, operations = 100, webhooks = 100, replies = 100, lefts = {} } = options;
   return rows<Claimed>(
     client,
     `select * from triggers.claim($1, $2, array[
-      row('operation', $3, $3, $6::uuid[])::triggers.room, row('webhook', $4, $4, $6::uuid[])::triggers.room,
-      row('reply', $5, $5, $6::uuid[])::triggers.room, row('nested', $5, $5, $6::uuid[])::triggers.room
+      row('operation', $3, $3, $6::jsonb)::triggers.room, row('webhook', $4, $4, $6::jsonb)::triggers.room,
+      row('reply', $5, $5, $6::jsonb)::triggers.room, row('nested', $5, $5, $6::jsonb)::triggers.room
     ], 16000000)`,
-    [worker, leaseMs, operations, webhooks, replies, busy],
+    [worker, leaseMs, operations, webhooks, replies, lefts],
   );
 }
 
