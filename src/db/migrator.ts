@@ -64,7 +64,10 @@ export async function migrate(
     const locker = await pool.connect();
     try {
       await locker.query('select pg_advisory_lock($1::bigint)', [lockKey]);
-      refuseNewer(await migrationState(pool, directory));
+      const state = await migrationState(pool, directory);
+      refuseNewer(state);
+      // As at nearly every start: Kysely would read the whole catalog several times to find that out.
+      if (state.pending.length === 0) return [];
       return await applyAll(new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) }), directory, log);
     } finally {
       // Ends the session, which frees the lock, whatever state it is in.
