@@ -30,7 +30,7 @@ export interface EmbeddedOptions {
   /** An absolute path: `TREELINE_DATA_DIR`. */
   dataDir: string;
   log: Logger;
-  /** False for tests only: faster, and a power cut destroys the data. */
+  /** False for tests only: faster, with room for many gateways, and a power cut destroys the data. */
   durable?: boolean;
 }
 

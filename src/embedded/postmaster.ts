@@ -126,7 +126,15 @@ function settings({ binaries, durable }: PostmasterOptions, port: number): strin
     ...(binaries.hasStatStatements ? { shared_preload_libraries: 'pg_stat_statements' } : {}),
     ...(durable
       ? {}
-      : { fsync: 'off', full_page_writes: 'off', wal_level: 'minimal', max_wal_senders: 0, max_wal_size: '2GB' }),
+      : {
+          fsync: 'off',
+          full_page_writes: 'off',
+          wal_level: 'minimal',
+          max_wal_senders: 0,
+          max_wal_size: '2GB',
+          // For several test files at once, and some of them start several gateways.
+          max_connections: 300,
+        }),
   };
   return Object.entries(values).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
 }
