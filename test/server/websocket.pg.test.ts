@@ -116,7 +116,14 @@ test('at shutdown sockets are told 1001, and a request in progress is answered',
   await blocker.query('begin; lock table registry.hosts in access exclusive mode');
   const answer = leaving.ask<{ hosts: { nodes: unknown[] } }>('{ hosts { nodes { name } } }');
   await gateway.database.owner.query(
-    `do $$ begin while not exists (select from pg_locks where not granted and relation = 'registry.hosts'::regclass) loop perform pg_sleep(0.01); end loop; end $$`,
+    `do $$ begin
+      while not exists (
+        select from pg_locks l join pg_database d on d.oid = l.database
+        where not l.granted and l.relation = 'registry.hosts'::regclass and d.datname = current_database()
+      ) loop
+        perform pg_sleep(0.01);
+      end loop;
+    end $$`,
   );
   const stopped = leaving.close();
   expect(await closed).toMatchObject({ code: 1001 });
