@@ -93,6 +93,17 @@ describe('who handles dead letters', () => {
     expect(told).toEqual(expected);
   });
 
+  test('is told a large event by its size alone', async () => {
+    const trigger = await handler(ada, place);
+    const around = '{"text": ""}'.length;
+    const payloads = [65_536, 65_537].map((bytes) => ({ text: 'x'.repeat(bytes - around) }));
+    for (const payload of payloads) await leave(ada, { payload });
+    expect((await waiting(trigger)).map(({ payload }) => payload)).toMatchObject([
+      { deadLetter: { payloadBytes: 65_536, payload: payloads[0] } },
+      { deadLetter: { payloadBytes: 65_537, payload: null } },
+    ]);
+  });
+
   test('is told of its own and of those in its projects, and an administrator of those that nobody owns', async () => {
     const eve = await person();
     const admin = await person(everyScope);
