@@ -9,6 +9,32 @@
 -- an object from a registrant's id to how many more of it there may be.
 create type triggers.room as (lane text, most int, most_each int, lefts jsonb);
 
+-- Whose rows wait in each lane, since when or until when the first of them, and how many more of that registrant there may be. From
+-- one registrant to the next by the index, however many rows of each there are.
+create function triggers.in_line(p_rooms triggers.room[])
+returns table (lane text, most int, principal_id uuid, due_at timestamptz, left_of_it int)
+language sql stable
+as $$
+  with recursive waiting as (
+    select r.lane, r.most, r.most_each, r.lefts, first.principal_id, first.due_at
+    from pg_catalog.unnest(p_rooms) r cross join lateral (
+      select o.principal_id, o.due_at from triggers.outbox o
+      where o.lane operator(pg_catalog.=) r.lane and o.claimed_by is null order by o.principal_id, o.due_at limit 1
+    ) first
+    where r.most operator(pg_catalog.>) 0
+    union all
+    select w.lane, w.most, w.most_each, w.lefts, next.principal_id, next.due_at
+    from waiting w cross join lateral (
+      select o.principal_id, o.due_at from triggers.outbox o
+      where o.lane operator(pg_catalog.=) w.lane and o.claimed_by is null and o.principal_id operator(pg_catalog.>) w.principal_id
+      order by o.principal_id, o.due_at limit 1
+    ) next
+  )
+  select w.lane, w.most, w.principal_id, w.due_at,
+    coalesce((w.lefts operator(pg_catalog.->>) w.principal_id::text)::pg_catalog.int4, w.most_each)
+  from waiting w
+$$;
+
 create function triggers.claim(p_worker text, p_lease_ms int, p_rooms triggers.room[], p_most_bytes bigint)
 returns table (
   id uuid, execution_id uuid, message_id uuid, source_kind text, lane text, payload jsonb, payload_bytes int, depth int, attempt int, late_ms double precision,
@@ -28,36 +54,32 @@ declare
   v_now constant timestamptz := clock_timestamp();
 begin
   return query
-  with recursive waiting as (
-    -- Whose rows wait in each lane, from one to the next by the index.
-    select r.lane, r.most, r.most_each, r.lefts, (
-      select o.principal_id from triggers.outbox o where o.lane = r.lane and o.claimed_by is null order by o.principal_id limit 1
-    ) as principal_id
-    from unnest(p_rooms) r where r.most > 0
-    union all
-    select w.lane, w.most, w.most_each, w.lefts, (
-      select o.principal_id from triggers.outbox o
-      where o.lane = w.lane and o.claimed_by is null and o.principal_id > w.principal_id order by o.principal_id limit 1
-    )
-    from waiting w where w.principal_id is not null
-  ), sharing as materialized (
-    select w.lane, w.principal_id, least(w.left_of_it, ceil(w.most::numeric / count(*) over (partition by w.lane)))::int as share
+  with sharing as materialized (
+    -- Where there are more of them than there is room for, those who have waited longest.
+    select w.lane, w.most, w.principal_id, least(w.left_of_it, ceil(w.most::numeric / w.registrants))::int as share
     from (
-      select w.lane, w.most, w.principal_id, coalesce((w.lefts ->> w.principal_id::text)::int, w.most_each) as left_of_it
-      from waiting w where w.principal_id is not null
-    ) w where w.left_of_it > 0
+      select q.*, count(*) over (partition by q.lane) as registrants, row_number() over (partition by q.lane order by q.due_at) as turn
+      from triggers.in_line(p_rooms) q where q.left_of_it > 0 and q.due_at <= v_now
+    ) w where w.turn <= w.most
   ), due as materialized (
-    select o.place, o.payload_bytes, o.due_at
+    select s.lane, s.most, o.place, o.payload_bytes, o.due_at, o.turn
     from sharing s
     cross join lateral (
-      select o.ctid as place, o.payload_bytes, o.due_at from triggers.outbox o
-      where o.lane = s.lane and o.principal_id = s.principal_id and o.claimed_by is null and o.due_at <= v_now
-      order by o.due_at limit s.share for update skip locked
+      select l.place, l.payload_bytes, l.due_at, row_number() over (order by l.due_at) as turn
+      from (
+        select o.ctid as place, o.payload_bytes, o.due_at from triggers.outbox o
+        where o.lane = s.lane and o.principal_id = s.principal_id and o.claimed_by is null and o.due_at <= v_now
+        order by o.due_at limit s.share for update skip locked
+      ) l
     ) o
+  ), fitting as (
+    -- The first of each before the second of anybody: shares are rounded up.
+    select f.place, f.payload_bytes, f.due_at
+    from (select d.*, row_number() over (partition by d.lane order by d.turn, d.due_at) as nth from due d) f where f.nth <= f.most
   ), light as (
     -- As much as may be held at once, and at least one.
     select w.place from (
-      select d.place, sum(d.payload_bytes) over (order by d.due_at rows between unbounded preceding and 1 preceding) as before from due d
+      select f.place, sum(f.payload_bytes) over (order by f.due_at rows between unbounded preceding and 1 preceding) as before from fitting f
     ) w where coalesce(w.before, 0) < p_most_bytes
   ), claimed as (
     update triggers.outbox o set claimed_by = p_worker, claim_expires_at = v_now + make_interval(secs => p_lease_ms / 1000.0),
@@ -111,35 +133,25 @@ end
 $$;
 comment on function triggers.renew_claims is 'Lengthens the leases of what a worker says that it is at.';
 
-create function triggers.next_due()
-returns table (due_in_ms double precision, expires_in_ms double precision)
+create function triggers.next_due(p_rooms triggers.room[]) returns double precision
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
-  with recursive waiting as (
-    select l.lane, (
-      select o.principal_id from triggers.outbox o where o.lane = l.lane and o.claimed_by is null order by o.principal_id limit 1
-    ) as principal_id
-    from (values ('operation'), ('webhook'), ('reply'), ('nested')) as l (lane)
-    union all
-    select w.lane, (
-      select o.principal_id from triggers.outbox o
-      where o.lane = w.lane and o.claimed_by is null and o.principal_id > w.principal_id order by o.principal_id limit 1
-    )
-    from waiting w where w.principal_id is not null
-  )
+  select extract(epoch from min(q.due_at) - clock_timestamp()) * 1000 from triggers.in_line(p_rooms) q where q.left_of_it > 0
+$$;
+comment on function triggers.next_due is
+  'In how many ms something will be due for which there is room, negative where something is; null: nothing of that kind waits.';
+
+create function triggers.next_expiry() returns double precision
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
   -- Not by min: on old statistics it is planned as a walk through all that waits.
   select extract(epoch from (
-      select min((
-        select o.due_at from triggers.outbox o
-        where o.lane = w.lane and o.principal_id = w.principal_id and o.claimed_by is null order by o.due_at limit 1
-      )) from waiting w where w.principal_id is not null
-    ) - clock_timestamp()) * 1000,
-    extract(epoch from (
-      select o.claim_expires_at from triggers.outbox o where o.claimed_by is not null order by o.claim_expires_at limit 1
-    ) - clock_timestamp()) * 1000
+    select o.claim_expires_at from triggers.outbox o where o.claimed_by is not null order by o.claim_expires_at limit 1
+  ) - clock_timestamp()) * 1000
 $$;
-comment on function triggers.next_due is 'In how many ms something will be due, and a lease end; null: nothing waits, nothing is claimed.';
+comment on function triggers.next_expiry is 'In how many ms the first lease ends; null: nothing is claimed.';
 
 -- ---- how attempts end ------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import { startConditions } from './conditions.ts';
 import { startLoop } from './loop.ts';
 import { startMatcher } from './matcher.ts';
 import type { Operations } from './operation.ts';
-import { nextDue, reclaimRows, sweepReplies } from './store.ts';
+import { nextExpiry, reclaimRows, sweepReplies } from './store.ts';
 import { startWorker } from './worker.ts';
 
 /**
@@ -94,7 +94,7 @@ export function startDispatcher(options: DispatcherOptions): Dispatcher {
         log.warn({ count }, 'workers stopped answering: what they were at is begun again');
         feed.ring();
       }
-      const { expires_in_ms: expiresInMs } = await nextDue(pool);
+      const expiresInMs = await nextExpiry(pool);
       if (expiresInMs !== null) reclaiming.wakeIn(Math.max(Math.ceil(expiresInMs), 10));
     },
   });

@@ -65,18 +65,21 @@ export async function claimRows(
   pool: Pool,
   claim: { worker: string; leaseMs: number; rooms: readonly Room[]; mostBytes: number },
 ): Promise<ClaimedRow[]> {
-  const rooms = claim.rooms.map(({ lane, most, mostEach, lefts }) => ({ lane, most, most_each: mostEach, lefts }));
   return ask<ClaimedRow>(pool, {
     name: 'triggers.claim',
     text: `select id, execution_id, message_id, source_kind, lane, payload, payload_bytes, depth, attempt, late_ms, script_id, kind, document,
       variables, url, secret, headers, timeout_ms, script_deleted, principal_id, principal_kind, handle, scopes, space_ids, disabled
-      from triggers.claim($1, $2, array(
-        select row(r.lane, r.most, r.most_each, r.lefts)::triggers.room
-        from jsonb_to_recordset($3::jsonb) as r (lane text, most int, most_each int, lefts jsonb)
-      ), $4)`,
-    values: [claim.worker, claim.leaseMs, JSON.stringify(rooms), claim.mostBytes],
+      from triggers.claim($1, $2, ${roomsFrom('$3')}, $4)`,
+    values: [claim.worker, claim.leaseMs, asJson(claim.rooms), claim.mostBytes],
   });
 }
+
+const asJson = (rooms: readonly Room[]) =>
+  JSON.stringify(rooms.map(({ lane, most, mostEach, lefts }) => ({ lane, most, most_each: mostEach, lefts })));
+const roomsFrom = (parameter: string) => `array(
+  select row(r.lane, r.most, r.most_each, r.lefts)::triggers.room
+  from jsonb_to_recordset(${parameter}::jsonb) as r (lane text, most int, most_each int, lefts jsonb)
+)`;
 
 /** How an attempt of a claimed row ended. */
 export interface Ending {
@@ -142,19 +145,23 @@ export async function reclaimRows(pool: Pool): Promise<number> {
   return rows[0]?.reclaimed ?? 0;
 }
 
-export interface NextDue {
-  /** In milliseconds; null: nothing waits. */
-  due_in_ms: number | null;
-  /** When the first lease ends; null: nothing is claimed. */
-  expires_in_ms: number | null;
+/** In how many milliseconds something will be due for which there is room, negative where something is; null: nothing is waiting. */
+export async function nextDue(pool: Pool, rooms: readonly Room[]): Promise<number | null> {
+  const rows = await ask<{ due_in_ms: number | null }>(pool, {
+    name: 'triggers.next_due',
+    text: `select triggers.next_due(${roomsFrom('$1')})::float8 as due_in_ms`,
+    values: [asJson(rooms)],
+  });
+  return rows[0]?.due_in_ms ?? null;
 }
 
-export async function nextDue(pool: Pool): Promise<NextDue> {
-  const rows = await ask<NextDue>(pool, {
-    name: 'triggers.next_due',
-    text: 'select due_in_ms::float8 as due_in_ms, expires_in_ms::float8 as expires_in_ms from triggers.next_due()',
+/** In how many milliseconds the first lease ends; null: nothing is claimed. */
+export async function nextExpiry(pool: Pool): Promise<number | null> {
+  const rows = await ask<{ expires_in_ms: number | null }>(pool, {
+    name: 'triggers.next_expiry',
+    text: 'select triggers.next_expiry()::float8 as expires_in_ms',
   });
-  return rows[0] ?? { due_in_ms: null, expires_in_ms: null };
+  return rows[0]?.expires_in_ms ?? null;
 }
 
 export async function sweepReplies(pool: Pool): Promise<void> {

@@ -60,7 +60,7 @@ const mostAhead = 400;
 const mostFinishedAtOnce = 500;
 /** Whoever writes into the outbox says so, and what is put off is waited for: this only mends what was lost. */
 const backstopMs = 5_000;
-const leastAgainMs = 50;
+const againMs = 50;
 const leastAtOnce = 32;
 const outboxChannel = 'treeline_outbox';
 
@@ -87,7 +87,6 @@ export function startWorker(options: WorkerOptions): Worker {
   /** In which there may be something. */
   const hopeful = new Set<Lane>(lanes);
   let lookedAt = performance.now();
-  let againMs = leastAgainMs;
   let timer: NodeJS.Timeout | null = null;
   let stopping = false;
   /** Executions that the stop ended. */
@@ -105,7 +104,7 @@ export function startWorker(options: WorkerOptions): Worker {
     round: async () => {
       // By the backstop, whatever is hoped of any lane.
       if (performance.now() - lookedAt >= backstopMs) hopeAll();
-      const rooms = roomsNow();
+      const rooms = roomsNow().filter(({ lane }) => hopeful.has(lane));
       if (rooms.length === 0) return;
       const mostBytes = mostHeldBytes - heldBytes;
       if (mostBytes <= 0) return;
@@ -120,16 +119,11 @@ export function startWorker(options: WorkerOptions): Worker {
         hopeful.add(row.lane);
         begin(row);
       }
-      if (rows.length > 0) {
-        againMs = leastAgainMs;
-        return claiming.wake();
-      }
-      const { due_in_ms: dueInMs } = await nextDue(pool);
-      if (dueInMs === null) return;
-      if (dueInMs > 0) return lookIn(Math.ceil(dueInMs));
-      // What is due by now has become so since, or is being claimed by somebody else, or waits for room here, maybe for long.
-      lookIn(againMs);
-      againMs *= 2;
+      if (rows.length > 0) return claiming.wake();
+      // Of what there is room for: what waits for room is looked at when one of its own ends.
+      const dueInMs = await nextDue(pool, roomsNow());
+      // What is due by now has become so since, or is being claimed by somebody else.
+      if (dueInMs !== null) lookIn(dueInMs > 0 ? Math.ceil(dueInMs) : againMs);
     },
   });
   const unhear = feed.onSignal(outboxChannel, look);
@@ -168,7 +162,7 @@ export function startWorker(options: WorkerOptions): Worker {
     return lanes.flatMap((lane) => {
       const most = lane === 'operation' ? ahead : places[lane];
       const room = most - held.of(lane);
-      if (!hopeful.has(lane) || room < Math.max(least[lane], 1)) return [];
+      if (room < Math.max(least[lane], 1)) return [];
       // Half of it, of one registrant, and never more: there is room for others, whatever becomes of those.
       const mostEach = Math.ceil(most / 2);
       return [{ lane, most: room, mostEach, lefts: held.lefts(lane, mostEach, Math.min(least[lane], mostEach / 2)) }];

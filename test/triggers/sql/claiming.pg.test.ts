@@ -105,6 +105,21 @@ describe('claiming', () => {
     await owner.query('delete from triggers.outbox');
   });
 
+  test('takes no more than there is room for, however many registrants there are: first of who has waited longest', async () => {
+    const many = await Promise.all(Array.from({ length: 7 }, () => person()));
+    const scripts = await Promise.all(many.map(async (who) => saveScript(who, await project(who))));
+    for (const [n, who] of many.entries()) {
+      for (const overdue_ms of [n * 1_000, 0]) await enqueue(who, scripts[n] as string, { overdue_ms });
+    }
+    await enqueue(many[0] as Person, scripts[0] as string, { lane: 'webhook' });
+    const whose = (claimed: readonly Claimed[]) =>
+      claimed.map((row) => many.findIndex(({ id }) => id === row.principal_id)).sort();
+    expect(whose(await claim(owner, { operations: 3, webhooks: 0 }))).toEqual([4, 5, 6]);
+    expect(whose(await claim(owner, { operations: 5, webhooks: 1 }))).toEqual([0, 0, 1, 2, 3, 4]);
+    expect(await claim(owner, { operations: 4 })).toHaveLength(4);
+    await owner.query('delete from triggers.outbox');
+  });
+
   test('by eight at once gives each row to one of them', async () => {
     const total = 400;
     await enqueueMany(total);
@@ -196,27 +211,50 @@ describe('a lease', () => {
     expect(await value(owner, 'select reclaimed from triggers.reclaim(10)')).toBe(1);
   });
 
-  test('says when the next one ends, and what is due when', async () => {
-    const next = async () =>
-      (
-        await rows<{ due_in_ms: number | null; expires_in_ms: number | null }>(
-          owner,
-          'select * from triggers.next_due()',
-        )
-      )[0];
-    expect(await next()).toEqual({ due_in_ms: null, expires_in_ms: null });
+  test('says when the next one ends', async () => {
+    const next = () => value<number | null>(owner, 'select triggers.next_expiry()');
+    expect(await next()).toBeNull();
+    await enqueue(ada, script);
+    await enqueue(ada, script);
+    await claim(owner, { operations: 1, leaseMs: 45_000 });
+    await claim(owner, { operations: 1, leaseMs: 90_000 });
+    expect(await next()).toBeLessThanOrEqual(45_000);
+    expect(await next()).toBeGreaterThan(25_000);
+  });
+});
+
+describe('what is due next', () => {
+  const next = (...rooms: { lane: string; lefts?: Record<string, number> }[]) =>
+    value<number | null>(
+      owner,
+      `select triggers.next_due(array(
+        select row(r.lane, 10, 5, r.lefts)::triggers.room from jsonb_to_recordset($1::jsonb) as r (lane text, lefts jsonb)
+      ))`,
+      [JSON.stringify(rooms)],
+    );
+  const isIn = async (ms: number | null, most: number) => {
+    expect(ms).toBeLessThanOrEqual(most);
+    expect(ms).toBeGreaterThan(most - 20_000);
+  };
+
+  test('is the first of any lane that there is room in', async () => {
+    expect(await next({ lane: 'operation' }, { lane: 'webhook' })).toBeNull();
     await enqueue(ada, script, { overdue_ms: -90_000 });
     await enqueue(ada, script, { lane: 'webhook', overdue_ms: -30_000 });
-    await enqueue(ada, script, { overdue_ms: 4_000 });
-    await claim(owner, { leaseMs: 45_000 });
-    const { due_in_ms, expires_in_ms } = (await next()) ?? {};
-    for (const [ms, most] of [
-      [due_in_ms, 30_000],
-      [expires_in_ms, 45_000],
-    ] as const) {
-      expect(ms).toBeLessThanOrEqual(most);
-      expect(ms).toBeGreaterThan(most - 20_000);
-    }
+    await isIn(await next({ lane: 'operation' }, { lane: 'webhook' }), 30_000);
+    await isIn(await next({ lane: 'operation' }), 90_000);
+    expect(await next({ lane: 'reply' })).toBeNull();
+    expect(await next()).toBeNull();
+  });
+
+  test('is not hidden by what waits for its registrant to have room', async () => {
+    const bob = await person();
+    const theirs = await saveScript(bob, await project(bob));
+    await enqueue(ada, script, { overdue_ms: 60_000 });
+    await enqueue(bob, theirs, { overdue_ms: -50_000 });
+    await isIn(await next({ lane: 'operation', lefts: { [ada.id]: 1 } }), -50_000);
+    await isIn(await next({ lane: 'operation', lefts: { [ada.id]: 0 } }), 50_000);
+    expect(await next({ lane: 'operation', lefts: { [ada.id]: 0, [bob.id]: 0 } })).toBeNull();
   });
 });
 

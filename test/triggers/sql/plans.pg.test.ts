@@ -44,11 +44,13 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => Promise.all([early.end(), late.end()]));
 
+const rooms = `array[row('operation', 100, 100, '{}')::triggers.room, row('webhook', 100, 100, '{}')::triggers.room]`;
 const idle = [
-  `claim('worker', 60000, array[row('operation', 100, 100, '{}')::triggers.room, row('webhook', 100, 100, '{}')::triggers.room], 16000000)`,
+  `claim('worker', 60000, ${rooms}, 16000000)`,
   'reclaim(100)',
   `renew_claims('worker', '{}', 60000)`,
-  'next_due()',
+  `next_due(${rooms})`,
+  'next_expiry()',
   'sweep_replies()',
 ];
 
