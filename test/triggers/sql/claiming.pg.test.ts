@@ -105,7 +105,7 @@ describe('claiming', () => {
     await owner.query('delete from triggers.outbox');
   });
 
-  test('takes no more than there is room for, however many registrants there are: first of who has waited longest', async () => {
+  test('takes no more than there is room for, however many registrants there are, and leaves the others to others', async () => {
     const many = await Promise.all(Array.from({ length: 7 }, () => person()));
     const scripts = await Promise.all(many.map(async (who) => saveScript(who, await project(who))));
     for (const [n, who] of many.entries()) {
@@ -114,10 +114,17 @@ describe('claiming', () => {
     await enqueue(many[0] as Person, scripts[0] as string, { lane: 'webhook' });
     const whose = (claimed: readonly Claimed[]) =>
       claimed.map((row) => many.findIndex(({ id }) => id === row.principal_id)).sort();
-    expect(whose(await claim(owner, { operations: 3, webhooks: 0 }))).toEqual([4, 5, 6]);
-    expect(whose(await claim(owner, { operations: 5, webhooks: 1 }))).toEqual([0, 0, 1, 2, 3, 4]);
-    expect(await claim(owner, { operations: 4 })).toHaveLength(4);
-    await owner.query('delete from triggers.outbox');
+    const client = await connect();
+    await client.query('begin');
+    // Of those who have waited longest.
+    expect(whose(await claim(client, { operations: 3, webhooks: 0 }))).toEqual([4, 5, 6]);
+    // Until that is committed these seem to have waited longest; of the rest of theirs nothing was kept from others.
+    expect(whose(await claim(owner, { operations: 5, webhooks: 1 }))).toEqual([0, 2, 3, 4, 5, 6]);
+    await client.query('commit');
+    // A share is rounded up, the sum of all is not.
+    for (let n = 0; n < 2; n += 1) await enqueue(many[0] as Person, scripts[0] as string);
+    expect(await claim(owner, { operations: 5 })).toHaveLength(5);
+    expect(await claim(owner)).toHaveLength(15 + 2 - 3 - 6 - 5);
   });
 
   test('by eight at once gives each row to one of them', async () => {
